@@ -1,0 +1,37 @@
+"""KoLab: the shared training loop and the exercise checks of a course on fine-tuning Korean language models.
+
+`import kolab as kl` gives the dozen names that a lesson needs; everything else lives in the submodules.
+The names are resolved on first use (PEP 562), so that the import itself takes no time.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "setup": "lesson", "pick": "lesson", "predict": "lesson", "reveal": "lesson", "hint": "lesson",
+    "check": "lesson", "progress": "lesson",
+    "load_reviews": "data", "load_emotions": "data", "load_aihub": "data", "audit": "data", "split": "data",
+    "clean": "text",
+    "make_loaders": "batching",
+    "load_encoder": "model", "Classifier": "model",
+    "TrainConfig": "train", "fit": "train", "evaluate": "train",
+}  # fmt: skip
+_MODULES = (
+    "batching", "checkpoint", "checks", "data", "errors", "lesson", "losses", "measure", "metrics", "model", "optim",
+    "plots", "text", "train", "widgets",
+)  # fmt: skip
+
+__all__ = sorted([*_HOME, *_MODULES])
+
+
+def __getattr__(name: str):
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return __all__
