@@ -1,0 +1,176 @@
+"""Reading files in the shape of AI Hub's aspect-based sentiment corpus (data set 71603).
+
+A file is one JSON array of about 100 records whose values are all strings. This module only reads: a folder, one file,
+or a zip archive, whose entry names may be CP949 (Windows) or decomposed Unicode (macOS). Archives are read in memory;
+nothing is ever unpacked to disk. What the records hold is judged in :mod:`kolab.auditing`.
+"""
+
+import json
+import unicodedata
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from datasets import Features, Value
+
+from .errors import DataError
+
+FIELDS = (
+    "Index", "RawText", "Source", "Domain", "MainCategory", "ProductName", "ReviewScore", "Syllable", "Word", "RDate",
+    "GeneralPolarity",
+)  # fmt: skip
+ASPECT_FIELDS = ("Aspect", "SentimentText", "SentimentWord", "SentimentPolarity")
+
+#: What ``load_dataset("json", features=…)`` needs to be told, so that no file decides the types for all others.
+FEATURES = Features(
+    {field: Value("string") for field in FIELDS}
+    | {"Aspects": [{field: Value("string") for field in ASPECT_FIELDS}]}
+)
+
+_WHERE = (
+    "Give the folder of the unpacked corpus (for example '.../SNS/04. IT기기'), one of its .json files, "
+    "or a .zip archive that holds them."
+)
+
+
+class File(NamedTuple):
+    """One JSON file: its name (inside the folder or archive), its records as they stand, and whether it had a BOM."""
+
+    name: str
+    records: list
+    bom: bool
+
+
+def read_files(path: str | Path) -> Iterator[File]:
+    """Read every ``.json`` file under a folder or in a zip archive, or one file, in the order of their names.
+
+    Raises DataError, naming the file and the cure, when the path is missing, holds no JSON, is not UTF-8, is not valid
+    JSON, or is not an array.
+    """
+    path = _existing(Path(path))
+    try:
+        if path.is_dir():
+            yield from _read_folder(path)
+        elif path.suffix.lower() == ".zip":
+            yield from _read_zip(path)
+        else:
+            yield parse(path.read_bytes(), path.name)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or error}). Check the disk and the permissions."
+        ) from error
+
+
+def parse(content: bytes, name: str) -> File:
+    """Parse one file's bytes; `name` is for the messages.
+
+    >>> parse('[{"RawText": "좋아요"}]'.encode(), "1-1.json").records
+    [{'RawText': '좋아요'}]
+    """
+    name = name.encode("utf-8", errors="replace").decode("utf-8")  # a name the system could not decode
+    bom = content.startswith(b"\xef\xbb\xbf")
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise DataError(
+            f"{name}: the file is UTF-16, not UTF-8. Convert it: iconv -f utf-16 -t utf-8 OLD > NEW."
+        )
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(_encoding_message(content, name, error)) from error
+    try:
+        records = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{name}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}; "
+            f"there it says {_excerpt(text, error.pos)}. A cut-off file usually means a broken download: fetch or unpack it again."
+        ) from error
+    except (RecursionError, ValueError) as error:
+        raise DataError(f"{name}: not valid JSON ({error}). Fetch or unpack the file again.") from error
+    if not isinstance(records, list):
+        raise DataError(
+            f"{name}: expected a JSON array of records, found {type(records).__name__}. "
+            "Leave files that are not part of the corpus out of the folder."
+        )
+    return File(name, records, bom)
+
+
+def _existing(path: Path) -> Path:
+    """The path as it is on disk: a name typed composed may be stored decomposed (macOS), and the other way round."""
+    for form in ("", "NFC", "NFD"):
+        candidate = Path(unicodedata.normalize(form, str(path))) if form else path
+        if candidate.exists():
+            return candidate
+    raise DataError(f"{path}: there is no such file or folder. {_WHERE}")
+
+
+def _read_folder(folder: Path) -> Iterator[File]:
+    paths = {
+        file.relative_to(folder).as_posix(): file
+        for file in folder.rglob("*")
+        if file.suffix.lower() == ".json"
+    }
+    names = sorted((unicodedata.normalize("NFC", name), name) for name in paths if not _is_clutter(name))
+    if not names:
+        archives = sorted(file.name for file in folder.rglob("*.zip"))
+        hint = f"It holds archives: unpack them, or give one of them ({archives[0]}). " if archives else ""
+        raise DataError(f"{folder}: no .json file in this folder. {hint}{_WHERE}")
+    for shown, name in names:
+        yield parse(paths[name].read_bytes(), shown)
+
+
+def _read_zip(path: Path) -> Iterator[File]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = {_entry_name(info): info for info in archive.infolist()}
+            names = sorted(
+                name for name in entries if name.lower().endswith(".json") and not _is_clutter(name)
+            )
+            if not names:
+                raise DataError(f"{path}: no .json file in this archive. {_WHERE}")
+            for name in names:
+                yield parse(archive.read(entries[name]), f"{path.name}/{name}")
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise DataError(f"{path}: not a complete zip archive ({error}). Download it again.") from error
+    except RuntimeError as error:  # zipfile says so when a password is needed
+        raise DataError(
+            f"{path}: the archive cannot be read ({error}). Unpack it yourself and give the folder."
+        ) from error
+
+
+def _entry_name(info: zipfile.ZipInfo) -> str:
+    """The name in composed Unicode. Without the UTF-8 flag, zipfile has read the bytes as CP437; read them again."""
+    name = info.filename
+    if not info.flag_bits & 0x800:
+        raw = name.encode("cp437", errors="replace")
+        for encoding in ("utf-8", "cp949"):
+            try:
+                name = raw.decode(encoding)
+                break
+            except UnicodeDecodeError:
+                continue
+    return unicodedata.normalize("NFC", name)
+
+
+def _is_clutter(name: str) -> bool:
+    """macOS writes '._name.json' and '__MACOSX/...', which are no JSON at all."""
+    parts = PurePosixPath(name).parts
+    return "__MACOSX" in parts or parts[-1].startswith("._")
+
+
+def _encoding_message(content: bytes, name: str, error: UnicodeDecodeError) -> str:
+    try:
+        content.decode("cp949")
+    except UnicodeDecodeError:
+        cure = "Fetch or unpack the file again."
+    else:
+        cure = "It reads as CP949. Convert it: iconv -f cp949 -t utf-8 OLD > NEW."
+    return f"{name}: not UTF-8 (byte {error.start} is 0x{content[error.start]:02x}). {cure}"
+
+
+def _excerpt(text: str, position: int) -> str:
+    return (
+        repr(text[max(0, position - 15) : position + 15])
+        if position < len(text)
+        else "nothing more (end of file)"
+    )
