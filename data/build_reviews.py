@@ -7,8 +7,8 @@ It writes them in the shape of AI Hub's aspect-based sentiment corpus and adds t
 in the numbers below. The same source and seed give the same bytes; a test runs the script and compares.
 
 What a learner meets as dirt is made like this:
-- A row with a broken polarity, and both copies of a contradiction, hold one sentence cut out of a longer review, so that
-  their texts stand nowhere else. (They are dropped, so nobody trains on half a review.)
+- A row with a broken polarity, and both copies of a contradiction, hold one sentence cut out of a longer review, so
+  that their texts stand nowhere else. (They are dropped, so nobody trains on half a review.)
 - A duplicate repeats a review of the same category further on; a near duplicate changes its spacing or punctuation.
 - HTML, the BOM and decomposed Hangul change how a row is written, not what it says; those rows are kept and mended.
 """

@@ -83,7 +83,8 @@ def parse(content: bytes, name: str) -> File:
     except json.JSONDecodeError as error:
         raise DataError(
             f"{name}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}; "
-            f"there it says {_excerpt(text, error.pos)}. A cut-off file usually means a broken download: fetch or unpack it again."
+            f"there it says {_excerpt(text, error.pos)}. "
+            "A cut-off file usually means a broken download: fetch or unpack it again."
         ) from error
     except (RecursionError, ValueError) as error:
         raise DataError(f"{name}: not valid JSON ({error}). Fetch or unpack the file again.") from error

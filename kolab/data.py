@@ -29,8 +29,8 @@ _LABEL_OF = {"-1": 0, "0": 1, "1": 2}
 
 _ASPECTS = [{"aspect": Value("string"), "polarity": Value("int64"), "text": Value("string")}]
 _AIHUB_COLUMNS = {
-    "text": Value("string"), "label": ClassLabel(names=list(POLARITY)), "index": Value("string"), "file": Value("string"),
-    "category": Value("string"), "product": Value("string"), "aspects": _ASPECTS,
+    "text": Value("string"), "label": ClassLabel(names=list(POLARITY)), "index": Value("string"),
+    "file": Value("string"), "category": Value("string"), "product": Value("string"), "aspects": _ASPECTS,
 }  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def load_reviews(*, seed: int = 0, strict: bool = False, raw: bool = False) -> D
     """The bundled reviews of IT devices, ready for training: train, validation and test (80/10/10 by `seed`).
 
     Columns: those of :func:`load_aihub` and style, "hard" (witty, sarcastic, indirect) or "plain". With ``raw=True``
-    all rows as they stand in the files, dirt included, in one Dataset of strings, as ``load_dataset("json")`` gives them.
+    all rows as they stand in the files, dirt included, in one Dataset of strings: what ``load_dataset("json")`` gives.
     """
     folder = data_path("it_reviews")
     if raw:
@@ -105,7 +105,7 @@ def load_reviews(*, seed: int = 0, strict: bool = False, raw: bool = False) -> D
 
 
 def load_emotions(*, seed: int = 0) -> DatasetDict:
-    """The bundled utterances with text and label (joy, anxiety, anger, sadness, neutral; imbalanced), split 80/10/10."""
+    """The bundled utterances, text and label (joy, anxiety, anger, sadness, neutral; imbalanced), split 80/10/10."""
     path = data_path("emotions", "emotions.csv")
     with path.open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))

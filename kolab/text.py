@@ -75,8 +75,8 @@ def has_html(text: str) -> bool:
 def near_key(text: str) -> str:
     """The same key for texts that differ only in spacing, punctuation, case, width or HTML: near duplicates.
 
-    Only letters, digits and jamo are left, in Unicode NFKC and lower case. A text with none of them (``"^^"``, ``"👍👍"``)
-    is its own key, or all such texts would count as one.
+    Only letters, digits and jamo are left, in Unicode NFKC and lower case. A text with none of them (``"^^"``,
+    ``"👍👍"``) is its own key, or all such texts would count as one.
 
     >>> near_key("ＵＳＢ-C 충전, 빨라요 ㅋㅋ") == near_key("usb c충전 빨라요ㅋㅋ!!")
     True
