@@ -1,0 +1,142 @@
+"""Is everything there that a lesson needs? `kl.setup()` shows it in a notebook, `kolab doctor` in a shell."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import logging
+import os
+import platform
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+SHOWN = (
+    "torch",
+    "transformers",
+    "datasets",
+)  # versions worth a reader's eye; the others only when they are wrong
+
+
+@dataclass(frozen=True)
+class Finding:
+    """state: "ok", "note" (works, but good to know) or "bad". what: one line. cure: what to do, if anything."""
+
+    state: str
+    what: str
+    cure: str = ""
+
+
+def examine(data: bool = True) -> list[Finding]:
+    """All findings: versions, device and precision, data, font, quick mode."""
+    findings = [*versions(), device()]
+    if data:
+        findings.append(data_files())
+    findings.append(font())
+    if os.environ.get("KOLAB_QUICK", "") not in ("", "0"):
+        findings.append(Finding("note", "quick mode: everything is trimmed, so the numbers mean little"))
+    return findings
+
+
+def quieten() -> None:
+    """Keep the libraries' chatter out of the lessons: loading bars, advice to train, worker warnings."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else a forking DataLoader worker warns
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    logging.getLogger("accelerate").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*IProgress not found.*")
+
+
+def versions() -> list[Finding]:
+    """One line for what is fine, one for each package that is missing or outside the range of pyproject.toml."""
+    from packaging.requirements import Requirement
+
+    fine, wrong = {}, []
+    for text in importlib.metadata.requires("kolab") or ():
+        wanted = Requirement(text)
+        if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+            continue
+        cure = f'`pip install "{wanted.name}{wanted.specifier}"`, then restart the kernel'
+        try:
+            version = importlib.metadata.version(wanted.name)
+        except importlib.metadata.PackageNotFoundError:
+            wrong.append(Finding("bad", f"{wanted.name} is missing", cure))
+            continue
+        if not wanted.specifier.contains(version, prereleases=True):
+            wrong.append(Finding("bad", f"{wanted.name} {version} is outside {wanted.specifier}", cure))
+        elif wanted.name in SHOWN:
+            fine[wanted.name] = f"{wanted.name} {version}"
+    line = [f"Python {platform.python_version()}", *(fine[name] for name in SHOWN if name in fine)]
+    return [Finding("ok", " · ".join(line)), *wrong]
+
+
+def device() -> Finding:
+    """What training will run on, and in which precision `precision="auto"` will do it."""
+    import torch
+
+    if torch.cuda.is_available():
+        major, _ = torch.cuda.get_device_capability()
+        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+        precision = "bf16" if major >= 8 else "fp16 with loss scaling"
+        return Finding("ok", f"{torch.cuda.get_device_name()}, {memory:.0f} GiB · precision {precision}")
+    if torch.backends.mps.is_available():
+        return Finding("ok", "Apple GPU (MPS) · precision fp32")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return Finding("ok", f"CPU with {cores} cores · precision {'bf16' if cpu_has_bf16() else 'fp32'}")
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the processor multiplies in bfloat16 itself (AVX512-BF16 or AMX); without, bf16 is slower than fp32."""
+    import torch
+
+    ask = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    return any(bool(f()) for f in ask if f is not None)
+
+
+def data_files(folder: Path | None = None) -> Finding:
+    """Compare the bundled data with their checksums (data/SHA256SUMS)."""
+    if folder is None:
+        from kolab.data import DATA
+
+        folder = Path(DATA)
+    listed = folder / "SHA256SUMS"
+    cure = "restore it with `git checkout -- data` in a clone, or install kolab again"
+    if not listed.is_file():
+        return Finding(
+            "bad",
+            "the course's data are not where they should be",
+            f"{cure}; KOLAB_DATA names another folder",
+        )
+    bad, files, size = [], 0, 0
+    for line in listed.read_text(encoding="utf-8").splitlines():
+        digest, name = re.split(r" [ *]", line, maxsplit=1)
+        path = folder / name
+        files += 1
+        if not path.is_file():
+            bad.append(f"{name} is missing")
+            continue
+        size += path.stat().st_size
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                bad.append(f"{name} is not what it was")
+    if bad:
+        more = f", and {len(bad) - 3} more" if len(bad) > 3 else ""
+        return Finding("bad", f"data: {', '.join(bad[:3])}{more}", cure)
+    return Finding("ok", f"data: {files} files, {size / 1e6:.0f} MB, checksums right")
+
+
+def font() -> Finding:
+    """Let figures draw Hangul, and say with which font."""
+    from kolab import plots
+
+    try:
+        return Finding("ok", f"Hangul in figures: {plots.use_hangul()}")
+    except ImportError:
+        return Finding(
+            "bad", "no font with Hangul", "`pip install pylopdf-fonts-ko`, then restart the kernel"
+        )
