@@ -1,8 +1,8 @@
 """KoLab: the shared training loop and the exercise checks of a course on fine-tuning Korean language models.
 
 `import kolab as kl` gives the dozen names that a lesson needs; everything else lives in the submodules.
-The names are resolved on first use (PEP 562), so that the import itself takes no time. It does tell transformers'
-Auto classes about `Classifier`, so that a saved one loads in a pipeline (kolab/_register.py).
+The names are resolved on first use (PEP 562), so that the import itself takes no time. It does tell
+transformers' Auto classes about `Classifier`, so that a saved one loads in a pipeline (kolab/_register.py).
 """
 
 import importlib

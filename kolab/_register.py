@@ -1,8 +1,8 @@
 """How transformers learns about `kolab.model.Classifier` from `import kolab` alone.
 
-`import kolab` has to be enough for `transformers.pipeline("text-classification", model=FOLDER)`, and it should not
-cost the seconds that torch and transformers take to load (`kolab --help` needs neither). So the registration has
-two steps, each done at the moment it is needed:
+`import kolab` has to be enough for `transformers.pipeline("text-classification", model=FOLDER)`, and it
+should not cost the seconds that torch and transformers take to load (`kolab --help` needs neither). So the
+registration has two steps, each done at the moment it is needed:
 
 1. `register_when_needed`, called by `kolab/__init__.py`, adds `ClassifierConfig` to `AutoConfig` as soon as
    transformers' own table of configurations has been loaded, whoever loads it;
@@ -21,8 +21,8 @@ _TABLE = "transformers.models.auto.configuration_auto"
 class _AfterImport:
     """A finder (PEP 451) that lets Python import `_TABLE` as usual and registers our configuration right after.
 
-    Finders on `sys.meta_path` are asked for every module in turn. This one answers for a single name, once, with
-    the ordinary answer whose `exec_module` does one thing more.
+    Finders on `sys.meta_path` are asked for every module in turn. This one answers for a single name, once,
+    with the ordinary answer whose `exec_module` does one thing more.
     """
 
     def find_spec(self, name, path=None, target=None):

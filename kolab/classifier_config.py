@@ -1,6 +1,7 @@
 """The configuration of `kolab.model.Classifier`: the encoder's own configuration inside, the head's beside it."""
 
 import importlib
+from typing import ClassVar
 
 from transformers.configuration_utils import PretrainedConfig
 
@@ -21,7 +22,8 @@ class ClassifierConfig(PretrainedConfig):
     """
 
     model_type = "kolab-classifier"
-    sub_configs = {"encoder": PretrainedConfig}  # so that dtype and attention implementation reach the encoder
+    # so that a dtype or an attention implementation given for the whole reaches the encoder
+    sub_configs: ClassVar[dict] = {"encoder": PretrainedConfig}
 
     # transformers turned its configurations into dataclasses within 5.x; a written-out __init__ works with both kinds
     def __init__(self, encoder=None, pooling="mean", head="linear", dropout=0.1, **kwargs):
@@ -33,7 +35,8 @@ class ClassifierConfig(PretrainedConfig):
         encoder = _encoder_config(encoder)
         kwargs.setdefault("pad_token_id", getattr(encoder, "pad_token_id", None))
         super().__init__(**kwargs)
-        self.encoder = encoder  # after super(), which would reset the attention implementation of a live encoder
+        # only now: super().__init__ would have reset the attention implementation of a live encoder
+        self.encoder = encoder
         self.pooling, self.head, self.dropout = pooling, head, dropout
 
     @property
@@ -52,7 +55,8 @@ def _encoder_config(encoder):
 
     if isinstance(encoder, PretrainedConfig):
         return encoder
-    fields = dict(encoder or {"model_type": "bert"})  # transformers itself asks for a default one, to compare with
+    # a default, because transformers itself makes one, to compare with
+    fields = dict(encoder or {"model_type": "bert"})
     kind = fields.pop("model_type", None)
     if kind not in CONFIG_MAPPING:
         raise ConfigError(

@@ -1,43 +1,33 @@
 """`load_encoder`: a pre-trained encoder and its tokenizer, from the course's data, a folder, or the Hugging Face Hub.
 
-Only safetensors are read (a pickled file can run code when it is opened), `trust_remote_code` is never used, and
-nothing is downloaded that is already there.
+Only safetensors are read (a pickled file can run code when it is opened), `trust_remote_code` is never used,
+and nothing is downloaded that is already there.
 """
 
 import contextlib
 import difflib
 import hashlib
 import inspect
-import json
-import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from huggingface_hub import model_info, snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from safetensors import SafetensorError
 from transformers import MODEL_MAPPING, AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from .errors import CheckpointError, ConfigError
+from .hub import PICKLED, fetch
 
-HUB_SECONDS = 8.0  # how long an unreachable Hub may keep somebody waiting
-_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "tokenizer*", "LICENSE*", "README.md"]
 _PICKLED = ("pytorch_model.bin", "*.bin", "*.pt", "*.pth", "*.ckpt")
-_POSITIONS_AFTER_PAD = {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "roberta-prelayernorm", "longformer"}
+# families that count positions from the padding id
+_POSITIONS_AFTER_PAD = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer"}
 
 
 @dataclass(frozen=True)
 class EncoderCard:
-    """Where an encoder comes from: a folder of the course's data or a Hub id, at which revision, under which licence."""
+    """Where an encoder comes from (a folder of the course's data, or a Hub id), and under which licence."""
 
     source: str
     revision: str | None
@@ -50,7 +40,7 @@ ENCODERS: dict[str, EncoderCard] = {
         source="data/kolab-mini",
         revision=None,
         licence="Apache-2.0",
-        note="Bundled: BERT, 6 layers of 256, 4 heads, vocabulary 8,002 with byte fallback. Needs no network.",
+        note="Bundled: BERT, 6 layers of 256, 4 heads, 8,000 subwords with byte fallback. Needs no network.",
     ),
 }
 
@@ -60,23 +50,27 @@ def load_encoder(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load an encoder and its tokenizer.
 
-    name_or_folder: a name in `ENCODERS`, a folder with config.json, model.safetensors and a tokenizer, or a Hub id.
-    pretrained: False gives the same architecture with random weights drawn from `seed`; torch's own random state
-        is left as it was.
+    name_or_folder: a name in `ENCODERS`, a folder with config.json, model.safetensors and a tokenizer's files,
+        or a Hub id ("owner/model"), downloaded once and then read from the cache.
+    pretrained: False gives the same architecture with random weights, drawn from `seed`; torch's own random
+        state is left as it was.
 
     Returns (encoder, tokenizer): the encoder in float32, in evaluation mode, without a pooler; its output's
     `last_hidden_state` is (B, L, H). Its padding id is the tokenizer's.
 
-    Raises `ConfigError` where the name, the folder or the Hub is at fault, `CheckpointError` where a file is damaged.
+    Raises `ConfigError` where the name, the folder or the Hub is at fault, `CheckpointError` where a file is
+    damaged.
     """
     folder, is_bundled = _folder_of(name_or_folder)
     if not (folder / "config.json").is_file():
-        raise ConfigError(f"{folder} holds no config.json, so it is no saved encoder. Give the folder that does.")
+        raise ConfigError(
+            f"{folder} holds no config.json, so it is no saved encoder. Give the folder that does."
+        )
     _check_sums(folder)
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+    except Exception as error:  # the tokenizers library raises plain Exception
         raise ConfigError(
             f"{folder}: the configuration or the tokenizer cannot be read ({_first_line(error)}). The folder needs "
             "config.json and tokenizer.json (or vocab.txt), of a family that transformers knows without remote code."
@@ -100,9 +94,9 @@ def load_encoder(
 
 
 def encoder_class(config) -> tuple[type[PreTrainedModel], dict]:
-    """The transformers class for an encoder's configuration, and the option that leaves its pooler out (or nothing).
+    """The transformers class for an encoder's configuration, and the option that leaves its pooler out, if any.
 
-    A pooler is a layer over [CLS] that BERT trained for next-sentence prediction; `Classifier` has its own pooling.
+    A pooler is a layer over [CLS], trained for BERT's next-sentence prediction; `Classifier` pools by itself.
     """
     try:
         kind = MODEL_MAPPING[type(config)]
@@ -121,7 +115,7 @@ def _folder_of(name_or_folder: str | Path) -> tuple[Path, bool]:
             from .data import data_path
 
             return data_path(*card.source.split("/")[1:]), True
-        return _from_hub(card.source, card.revision), False
+        return fetch(card.source, card.revision), False
     if Path(name).is_dir():
         return Path(name), False
     if isinstance(name_or_folder, Path) or name.count("/") != 1 or name.startswith((".", "~", "/")):
@@ -131,7 +125,7 @@ def _folder_of(name_or_folder: str | Path) -> tuple[Path, bool]:
             f"There is no encoder {name!r}.{meant} Known names: {', '.join(ENCODERS)}; "
             "or give a folder that exists, or a Hub id such as 'owner/model'."
         )
-    return _from_hub(name, None), False
+    return fetch(name, None), False
 
 
 def _random(config, seed: int) -> PreTrainedModel:
@@ -146,7 +140,12 @@ def _read(folder: Path, config) -> PreTrainedModel:
     try:
         with _quiet():
             encoder, report = kind.from_pretrained(
-                folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
+                folder,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                output_loading_info=True,
+                **options,
             )
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError(
@@ -186,14 +185,18 @@ def _check_sums(folder: Path) -> None:
 
 
 def _cure(folder: Path) -> str:
-    return f"Bring it back with `git checkout -- {folder}` in a clone; otherwise download or install it again."
+    return (
+        f"Bring it back with `git checkout -- {folder}` in a clone; otherwise download or install it again."
+    )
 
 
 def _match_padding(config, tokenizer, folder: Path) -> None:
     """Make the encoder's padding id the tokenizer's: the mask, the embedding and the collator all rely on it."""
     pad = tokenizer.pad_token_id
     if pad is None:
-        raise ConfigError(f"{folder}: the tokenizer has no padding token. Set pad_token in tokenizer_config.json.")
+        raise ConfigError(
+            f"{folder}: the tokenizer has no padding token. Set pad_token in tokenizer_config.json."
+        )
     if len(tokenizer) > config.vocab_size:
         raise ConfigError(
             f"{folder}: the tokenizer has {len(tokenizer):,} tokens, config.json's vocab_size is "
@@ -202,75 +205,20 @@ def _match_padding(config, tokenizer, folder: Path) -> None:
     theirs = getattr(config, "pad_token_id", None)
     if theirs == pad:
         return
-    if config.model_type in _POSITIONS_AFTER_PAD:  # there positions are counted from the padding id: no guessing
+    if config.model_type in _POSITIONS_AFTER_PAD:  # a wrong guess would shift every position
         raise ConfigError(
             f"{folder}: the tokenizer pads with id {pad}, config.json says {theirs}. Correct whichever is wrong."
         )
-    warnings.warn(f"{folder}: padding id {theirs} in config.json, {pad} in the tokenizer; using {pad}.", stacklevel=4)
+    warnings.warn(
+        f"{folder}: padding id {theirs} in config.json, {pad} in the tokenizer; using {pad}.", stacklevel=4
+    )
     config.pad_token_id = pad
 
 
-def _from_hub(name: str, revision: str | None) -> Path:
-    """The local copy of a Hub repository: from the cache if it is complete, otherwise downloaded."""
-    try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=_FILES, local_files_only=True))
-        if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
-            return folder
-    except (LocalEntryNotFoundError, OSError, ValueError):
-        pass
-    cures = (
-        f"Check the connection (a proxy? HTTPS_PROXY), or fetch it elsewhere with `hf download {name}` and pass the "
-        "folder, or use 'kolab-mini', which needs no network."
-    )
-    try:
-        info = _within(HUB_SECONDS, lambda: model_info(name, revision=revision, timeout=HUB_SECONDS / 2))
-    except GatedRepoError as error:
-        raise ConfigError(f"{name} is gated: accept its terms on its page, then `hf auth login`.") from error
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise ConfigError(f"The Hub has no {name!r} (revision {revision or 'main'}). Check the spelling.") from error
-    except OfflineModeIsEnabled as error:
-        raise ConfigError(
-            f"{name} is not in the local cache, and HF_HUB_OFFLINE forbids asking the Hub. {cures}"
-        ) from error
-    except Exception as error:  # offline shows in many kinds: requests', httpx's, the socket's, our own time limit
-        raise ConfigError(
-            f"The Hugging Face Hub cannot be reached for {name!r} ({_first_line(error)}). {cures}"
-        ) from error
-    if not any(file.rfilename.endswith(".safetensors") for file in info.siblings or ()):
-        raise ConfigError(_no_weights(name))
-    return Path(snapshot_download(name, revision=info.sha, allow_patterns=_FILES))
-
-
-def _within(seconds: float, call):
-    """`call()` in a thread, given up after `seconds`: name look-ups and connections have time limits of their own."""
-    result: list = []
-
-    def work():
-        try:
-            result.append((call(), None))
-        except Exception as error:  # handed to the caller below
-            result.append((None, error))
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not result:
-        raise TimeoutError(f"no answer within {seconds:g} seconds")
-    value, error = result[0]
-    if error is not None:
-        raise error
-    return value
-
-
-def _no_weights(place: str | Path) -> str:
-    pickled = isinstance(place, str) or any(next(place.glob(pattern), None) for pattern in _PICKLED)
-    why = (
-        "holds its weights only in pickled files (.bin), which can run code when they are opened; KoLab reads "
-        "safetensors only. Convert them where you trust them: AutoModel.from_pretrained(…).save_pretrained(FOLDER)"
-        if pickled
-        else "holds no model.safetensors. Fetch it, or pass pretrained=False for random weights"
-    )
-    return f"{place} {why}."
+def _no_weights(folder: Path) -> str:
+    if any(next(folder.glob(pattern), None) for pattern in _PICKLED):
+        return f"{folder} {PICKLED}"
+    return f"{folder} holds no model.safetensors. Fetch it, or pass pretrained=False for random weights."
 
 
 @contextlib.contextmanager

@@ -2,8 +2,8 @@
 
     input_ids (B, L) → encoder → (B, L, H) → pooling → (B, H) → dropout → head → logits (B, C)
 
-B is the batch, L the length in tokens, H the encoder's width, C the number of classes. `load_encoder` lives in
-`kolab/encoders.py`; it is also found here, so that a lesson needs one name.
+B is the batch, L the length in tokens, H the encoder's width, C the number of classes. `load_encoder` lives
+in `kolab/encoders.py`; it is also found here, so that a lesson needs one name.
 """
 
 import inspect
@@ -54,7 +54,8 @@ class AttentionPooling(nn.Module):
     """A weighted mean of the vectors of the real tokens, the weights learned: (B, L, H), (B, L) → (B, H).
 
     One query q of H numbers gives each token the score q · h / √H; the softmax over the real tokens gives the
-    weights. q starts at zero, so that training begins at the plain mean. A text without any token gives zeros.
+    weights. q starts at zero, so that training begins at the plain mean. A text without any token gives
+    zeros.
     """
 
     def __init__(self, width: int):
@@ -78,7 +79,8 @@ class Classifier(PreTrainedModel):
     """An encoder with a pooling and a head, as a transformers model: it saves, reloads and serves in a pipeline.
 
     Make one with `Classifier.build(encoder, labels)`, reload one with `Classifier.from_pretrained(folder)`.
-    `.encoder`, `.pool`, `.dropout` and `.head` are its parts, in the order in which a text passes through them.
+    `.encoder`, `.pool`, `.dropout` and `.head` are its parts, in the order in which a text passes through
+    them.
     """
 
     config_class = ClassifierConfig
@@ -91,14 +93,14 @@ class Classifier(PreTrainedModel):
         if encoder is None:  # reloading: the architecture now, the weights from the file afterwards
             kind, options = encoder_class(config.encoder)
             encoder = kind._from_config(config.encoder, **options)
-        else:
-            for module in encoder.modules():  # transformers' mark for 'has its weights': post_init leaves it alone
+        else:  # transformers' mark for 'has its weights', which keeps post_init from drawing new ones
+            for module in encoder.modules():
                 module._is_hf_initialized = True
         width, classes = config.encoder.hidden_size, config.num_labels
         self.encoder = encoder
-        self.pool = {"mean": MeanPooling, "cls": ClsPooling}.get(config.pooling, lambda: AttentionPooling(width))()
+        self.pool = _pooling(config.pooling, width)
         self.dropout = nn.Dropout(config.dropout)
-        self.head = nn.Linear(width, classes) if config.head == "linear" else _mlp(width, classes, config.dropout)
+        self.head = _head(config.head, width, classes, config.dropout)
         self._takes_types = (
             "token_type_ids" in inspect.signature(encoder.forward).parameters
             and getattr(encoder.config, "type_vocab_size", 0) > 1
@@ -119,12 +121,14 @@ class Classifier(PreTrainedModel):
     ) -> "Classifier":
         """Put a pooling and a new, random head on `encoder`.
 
-        encoder: what `load_encoder` returned, or any transformers encoder. It is used, not copied: training the
+        encoder: what `load_encoder` returned, or any transformers encoder. It is used, not copied: training
+        the
             classifier trains it, so load it anew for another run. Its pooler, if any, is left out.
         labels: the classes' names in the order of their numbers, or how many there are.
         pooling: "mean", "cls" or "attention"; head: "linear", or "mlp" (Linear, ReLU, Dropout, Linear).
         multi_label: one text may carry several labels (binary cross-entropy, sigmoid) instead of exactly one.
-        seed: draws the head's weights from this seed and leaves torch's own state as it was. Default: torch's.
+        seed: draws the head's weights from this seed and leaves torch's own state as it was. Default:
+        torch's.
 
         Returns the model in evaluation mode, dropout off, as from_pretrained does. Raises `ConfigError`.
         """
@@ -172,10 +176,11 @@ class Classifier(PreTrainedModel):
     ) -> SequenceClassifierOutput:
         """Logits, and the loss if labels are given.
 
-        input_ids: int64 (B, L). attention_mask: (B, L), 1 on tokens, 0 on padding; default: everything that is not
-        the padding id. labels: int64 (B,), or float32 (B, C) if multi-label. num_items_in_batch: what the sum of
-        the losses is divided by, if it is not this batch's own size (transformers' Trainer passes it when it
-        accumulates gradients). Other keywords are ignored, so that any collator's batch can be passed with `**`.
+        input_ids: int64 (B, L). attention_mask: (B, L), 1 on tokens, 0 on padding; default: everything that
+        is not the padding id. labels: int64 (B,), or float32 (B, C) if multi-label. num_items_in_batch: what
+        the sum of the losses is divided by, if it is not this batch's own size (transformers' Trainer passes
+        it when it accumulates gradients). Other keywords are ignored, so that any collator's batch can be
+        passed with `**`.
         """
         if attention_mask is None:
             pad = self.config.encoder.pad_token_id
@@ -204,7 +209,15 @@ class Classifier(PreTrainedModel):
             tokenizer.save_pretrained(save_directory)
 
 
-def _mlp(width: int, classes: int, dropout: float) -> nn.Sequential:
+def _pooling(name: str, width: int) -> nn.Module:
+    if name == "attention":
+        return AttentionPooling(width)
+    return MeanPooling() if name == "mean" else ClsPooling()
+
+
+def _head(name: str, width: int, classes: int, dropout: float) -> nn.Module:
+    if name == "linear":
+        return nn.Linear(width, classes)
     return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, classes))
 
 
@@ -219,16 +232,18 @@ def _label_names(labels: Sequence[str] | int) -> list[str]:
         raise ConfigError("labels is empty: give the classes' names, or their number.")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ConfigError(f"labels holds {', '.join(map(repr, twice))} more than once: each class needs its own name.")
+        raise ConfigError(
+            f"labels holds {', '.join(map(repr, twice))} more than once: each class needs its own name."
+        )
     return names
 
 
 def count_parameters(model: nn.Module, by: str = "part") -> pd.DataFrame:
     """How many parameters each part of a classifier, or of an encoder, has.
 
-    by: "part" (embeddings, encoder layers, …, pooling, head, total) or "layer" (each encoder layer in its own row).
-    Returns a table: one row a part, columns `parameters`, `trainable` and `share` (of all parameters, 0 to 1).
-    A tensor used in two places is counted once, where it comes first.
+    by: "part" (embeddings, encoder layers, …, pooling, head, total) or "layer" (each encoder layer in its own
+    row). Returns a table: one row a part, columns `parameters`, `trainable` and `share` (of all parameters, 0
+    to 1). A tensor used in two places is counted once, where it comes first.
     """
     _check_by(by)
     rows: dict[str, list[int]] = {}
