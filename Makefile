@@ -1,0 +1,98 @@
+# KoLab. `make` alone lists what there is; every target does its own set-up.
+#
+#   LAB_ARGS="--no-browser --port=8899"   options for JupyterLab             make lab
+#   NB="02 04"                            only lessons whose names begin so  make notebooks, make test-notebooks
+#   REPO=owner/name                       the course's public address        make notebooks
+#   JOBS=4                                how many tests or notebooks run at once
+#   PYTHON=python3.12                     the Python that the virtual environment is made with
+
+PYTHON   ?= python3
+JOBS     ?= 2
+NB       ?=
+REPO     ?=
+LAB_ARGS ?=
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest -n $(JOBS)
+NBMAKE := $(PYTEST) --nbmake --nbmake-kernel=python3 --nbmake-timeout=180
+# The lessons that NB names; all without it.
+LESSONS = $(or $(NB),[0-9])
+
+# No test needs the network, or writes into the learner's own progress; each worker has one core.
+test test-unit test-notebooks test-slow: export HF_HUB_OFFLINE := 1
+test test-unit test-notebooks test-slow: export OMP_NUM_THREADS := 1
+test test-unit test-notebooks test-slow: export TOKENIZERS_PARALLELISM := false
+test test-unit test-notebooks test-slow: export KOLAB_HOME := $(CURDIR)/build/home
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test test-unit test-notebooks test-slow notebooks results lint checksums clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+
+lab: $(READY)  ## open the course in JupyterLab
+	@options=; \
+	if [ "$$(id -u)" = 0 ]; then options="$$options --allow-root"; fi; \
+	if [ "$$(uname)" != Darwin ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
+	  options="$$options --no-browser"; \
+	  echo "There is no display here. Open the address that JupyterLab prints below in a browser."; \
+	fi; \
+	exec $(BIN)/jupyter lab $$options $(LAB_ARGS) notebooks/00_start_here.ipynb
+
+test: test-unit test-notebooks  ## unit tests, then both editions of every notebook, trimmed
+
+test-unit: $(READY)  ## the unit tests alone
+	$(PYTEST) -m "not slow"
+
+# A learner's edition must reach its end with nothing done; a solved one must pass every check.
+test-notebooks: $(READY)  ## the notebooks alone, trimmed
+	rm -rf build/home
+	KOLAB_QUICK=1 KOLAB_STRICT=0 $(NBMAKE) $(foreach n,$(LESSONS),notebooks/$(n)*.ipynb)
+	KOLAB_QUICK=1 KOLAB_STRICT=1 $(NBMAKE) $(foreach n,$(LESSONS),notebooks/solutions/$(n)*.ipynb)
+
+test-slow: $(READY)  ## what is too slow for `make test`
+	$(PYTEST) -m slow
+
+notebooks: $(READY)  ## build the notebooks from notebooks/source and run them in full
+	$(BIN)/python notebooks/build.py $(NB) $(if $(REPO),--repo $(REPO))
+
+results: $(READY)  ## write figures and recorded results into the README
+	$(BIN)/python docs/readme.py
+
+lint: $(READY)  ## style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+checksums: $(READY)  ## after a change in data/: write its checksums anew
+	$(BIN)/python data/checksums.py
+
+clean:  ## remove the virtual environment and what tests left behind
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache
+
+# --- set-up: a virtual environment, the pinned packages, the kernel. Done again when the pins change. ---------------
+
+$(READY): pyproject.toml constraints.txt | $(VENV)/.made
+	@echo "Installing what constraints.txt lists. The first time this takes some minutes and says nothing."
+	$(BIN)/python -m pip install -qq -c constraints.txt $(TORCH_FROM) torch
+	$(BIN)/python -m pip install -qq -c constraints.txt -e ".[lab,test]"
+	$(BIN)/python -m ipykernel install --sys-prefix --name kolab --display-name KoLab
+	@touch $@
+
+$(VENV)/.made:
+	@command -v $(PYTHON) >/dev/null || { echo "KoLab needs Python 3.11 or newer, and '$(PYTHON)' is not here." \
+	  "Debian, Ubuntu: sudo apt install python3 python3-venv. macOS: brew install python."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "KoLab needs Python 3.11 or newer;" \
+	  "this is $$($(PYTHON) --version). With another one installed: make lab PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "This Python cannot make virtual environments." \
+	  "Debian, Ubuntu: sudo apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# On Linux, PyPI's torch brings gigabytes of CUDA libraries. Without an NVIDIA card the CPU build will do, if its index
+# can be reached; if not, pip's own settings decide.
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+TORCH_FROM = $(shell [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null && \
+  timeout 3 $(PYTHON) -c 'import urllib.request as u; u.urlopen("$(CPU_INDEX)/torch/")' 2>/dev/null && \
+  echo --extra-index-url $(CPU_INDEX))
