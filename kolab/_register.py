@@ -9,7 +9,7 @@ registration has two steps, each done at the moment it is needed:
 2. a model is only ever chosen for a configuration that exists, so `ClassifierConfig.__init__` imports
    `kolab.model`, which adds `Classifier` to `AutoModel` and `AutoModelForSequenceClassification`.
 
-Measured on two cores: `import kolab` takes 0.05 s with this, 5 s with an eager `import kolab.model`.
+Measured on two cores: `import kolab` takes a hundredth of a second with this, five with an eager import.
 """
 
 import sys
