@@ -1,0 +1,299 @@
+"""What `fit` calls by name: precision, the state of a run, saving, signals. The loop itself is in `train.py`."""
+
+import contextlib
+import dataclasses
+import math
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from kolab.errors import CheckpointError, ConfigError, TrainingError
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+_DTYPE = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_MAY_DIFFER = {
+    "resume",
+    "progress",
+    "log_every",
+    "tracker",
+    "folder",
+    "keep",
+    "save_every",
+}  # between two parts of a run
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was stopped by a signal; the message says where it was saved and how to go on."""
+
+    signal_number: int = signal.SIGINT
+
+
+def resolve_precision(wanted: str, device: torch.device) -> str:
+    """What `precision=` means on a device: "fp32", "bf16" or "fp16".
+
+    "auto" is bf16 where the hardware multiplies it (a GPU from compute capability 8.0, a CPU with AVX512-BF16 or AMX),
+    fp16 with loss scaling on older GPUs, and fp32 elsewhere. What cannot be had is an error, never a silent fp32.
+    """
+    if wanted not in PRECISIONS:
+        raise ConfigError(f"precision is {wanted!r}; there are {', '.join(PRECISIONS)}.")
+    cuda = device.type == "cuda"
+    bf16 = (
+        torch.cuda.get_device_capability(device)[0] >= 8 if cuda else device.type == "cpu" and _cpu_has_bf16()
+    )
+    if wanted == "auto":
+        return "bf16" if bf16 else "fp16" if cuda else "fp32"
+    if wanted == "fp16" and not cuda:
+        raise ConfigError(
+            f"precision='fp16' needs a CUDA GPU; this device is {device.type}. Take precision='auto' "
+            f"(here: {resolve_precision('auto', device)})."
+        )
+    return wanted
+
+
+def _cpu_has_bf16() -> bool:
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
+
+
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
+    """The autocast context of a resolved precision; nothing at all for fp32."""
+    return (
+        torch.autocast(device.type, dtype=_DTYPE[precision])
+        if precision in _DTYPE
+        else contextlib.nullcontext()
+    )
+
+
+def make_accelerator(
+    precision: str, device: str | None, tracker: str | None, folder: Path | None
+) -> Accelerator:
+    """A fresh Accelerator. Its state is a singleton, so the one of an earlier `fit` has to go first."""
+    AcceleratorState._reset_state()
+    probe = Accelerator(cpu=device == "cpu")
+    resolved = resolve_precision(precision, probe.device)
+    if resolved == "fp32" and tracker is None:
+        return probe
+    AcceleratorState._reset_state()
+    return Accelerator(
+        cpu=device == "cpu",
+        mixed_precision={"fp32": "no"}.get(resolved, resolved),
+        log_with=tracker,
+        project_dir=None if folder is None else str(folder),
+    )
+
+
+def release(accelerator: Accelerator, model: nn.Module) -> nn.Module:
+    """Takes the model out of Accelerate's wrappers, so that it is an ordinary module again."""
+    plain = accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+    vars(plain).pop("forward", None)  # the class's own forward comes to light again
+    accelerator.free_memory()
+    return plain
+
+
+def windows(loader: Iterable, size: int) -> Iterator[list]:
+    """Cuts a loader into lists of `size` micro-batches; the last list holds what is left.
+
+    >>> list(windows("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    window: list = []
+    for batch in loader:
+        window.append(batch)
+        if len(window) == size:
+            yield window
+            window = []
+    if window:
+        yield window
+
+
+def to_device(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """Moves a batch; from pinned memory without waiting."""
+    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+
+
+def shard(loader: DataLoader, rank: int, world: int, *, pad_empty: bool = False) -> DataLoader:
+    """The same loader for one of several processes: of every batch, each process gets its slice.
+
+    With `pad_empty` a process left without examples gets one example whose labels are ignored by weight (see `fit`).
+    """
+    if world == 1:
+        return loader
+    if not hasattr(loader.batch_sampler, "shard"):
+        raise ConfigError(
+            "Several processes need loaders from kl.make_loaders: their batches can be divided exactly."
+        )
+    return DataLoader(
+        loader.dataset,
+        batch_sampler=loader.batch_sampler.shard(rank, world),
+        collate_fn=_EmptySafe(loader.collate_fn, loader.dataset) if pad_empty else loader.collate_fn,
+        num_workers=loader.num_workers,
+        pin_memory=loader.pin_memory,
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+class _EmptySafe:
+    """Collates an empty slice as one example that is marked to count for nothing: DDP wants every process's turn."""
+
+    def __init__(self, collate, dataset):
+        self.collate, self.dataset = collate, dataset
+
+    def __call__(self, items: list) -> dict[str, Any]:
+        if items:
+            return self.collate(items)
+        return {**self.collate([self.dataset[0]]), "empty": torch.tensor(True)}
+
+
+class Signals:
+    """SIGINT and SIGTERM set a flag that the loop reads after each step; a second Ctrl-C stops at once."""
+
+    def __init__(self):
+        self.received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Signals":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self.received is not None:
+            raise KeyboardInterrupt
+        self.received = number
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+@dataclasses.dataclass
+class State:
+    """Where a run stands; everything here is saved and comes back."""
+
+    epoch: int = 0  # epochs finished
+    step: int = 0  # optimizer steps done
+    step_in_epoch: int = 0
+    stale: int = 0  # epochs in a row without improvement
+    best: dict[str, Any] | None = None  # the row of the best epoch
+    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0  # of the epoch under way
+    finished: bool = False
+
+
+def own_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """A model's parameters and buffers by name, shared ones once (safetensors wants no two names for one memory)."""
+    shared = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    tensors = dict(model.named_parameters())
+    return tensors | {name: value for name, value in model.state_dict().items() if name not in shared}
+
+
+def load_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Copies saved tensors into a model. Raises CheckpointError if names or shapes do not fit."""
+    own = own_tensors(model)
+    wrong = sorted(set(own) ^ set(tensors)) or [n for n in own if own[n].shape != tensors[n].shape]
+    if wrong:
+        raise CheckpointError(
+            f"The saved weights are of another model: {', '.join(wrong[:3])}"
+            f"{' …' if len(wrong) > 3 else ''} do not fit. Build the model as it was, or start in another folder."
+        )
+    with torch.no_grad():
+        for name, value in own.items():
+            value.copy_(tensors[name])
+
+
+def check_same_run(saved: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuses to resume with settings or data other than the run was started with."""
+    changed = [
+        f"{key}: was {saved.get(key)!r}, is {value!r}"
+        for key, value in now.items()
+        if key not in _MAY_DIFFER and saved.get(key) != value
+    ]
+    if changed:
+        raise ConfigError(
+            "This run was started with other settings ("
+            + "; ".join(changed)
+            + "). Resume with the same ones, or "
+            "start anew in another folder."
+        )
+
+
+def rng_state(device: torch.device) -> dict[str, Tensor]:
+    """torch's random state, as tensors."""
+    state = {"cpu": torch.get_rng_state()}
+    return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def set_rng_state(state: dict[str, Tensor], device: torch.device) -> None:
+    """Puts torch's random state back."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+def describe_failure(
+    step: int, window: list[dict], value: float, tokenizer: Any, model: nn.Module, config: Any
+) -> str:
+    """The message for a loss that is not a number: the step, the texts, the likely causes."""
+    broken = [name for name, p in model.named_parameters() if not torch.isfinite(p).all()]
+    causes = []
+    if broken:
+        causes.append(f"the weights were broken before this step ({broken[0]}, {len(broken)} tensors in all)")
+    causes += [
+        f"the learning rate (lr={config.lr:g}) is too high: try {config.lr / 10:g}, or a longer warm-up"
+    ]
+    if config.precision == "fp16":
+        causes.append("fp16 overflowed in the forward pass: try precision='bf16' or 'fp32'")
+    causes.append("a label or a class weight is not a finite number")
+    texts = []
+    for batch in window:
+        for ids in batch["input_ids"][:8]:
+            texts.append(
+                tokenizer.decode(ids, skip_special_tokens=True)
+                if tokenizer is not None
+                else str(ids.tolist())
+            )
+    lines = "\n".join(f"  · {text[:80]}" for text in texts[:8])
+    return (
+        f"The loss is {value} at optimizer step {step}. Likely causes: (1) "
+        + "; ".join(f"({i}) {c}" for i, c in enumerate(causes, 1)).removeprefix("(1) ")
+        + f".\nThe batch's texts begin with:\n{lines}"
+    )
+
+
+def out_of_memory(batch_size: int | None, accumulate: int) -> TrainingError:
+    """The error for a full GPU: what to set so that the effective batch, and so the gradient, stays the same."""
+    if not batch_size or batch_size < 2:
+        advice = "Shorten max_length, turn on model.encoder.gradient_checkpointing_enable(), or take a smaller encoder."
+    else:
+        half = batch_size // 2
+        advice = (
+            f"batch_size={half} with accumulate={math.ceil(batch_size * accumulate / half)} gives the same effective "
+            f"batch of {batch_size * accumulate}, and the same gradient."
+        )
+    return TrainingError(
+        f"The GPU's memory is full with batch_size={batch_size}, accumulate={accumulate}. {advice}"
+    )
+
+
+def warn_if_finished(state: State, folder: Path) -> None:
+    """Says that there is nothing left to train."""
+    if state.finished:
+        warnings.warn(
+            f"The run in {folder} is finished ({state.epoch} epochs); nothing was trained.", stacklevel=3
+        )
+
+
+def now() -> float:
+    """Seconds on a clock that only goes forward."""
+    return time.perf_counter()

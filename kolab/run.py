@@ -1,0 +1,406 @@
+"""The state of one training run: what stands around the loop in `train.py`."""
+
+import contextlib
+import dataclasses
+import json
+import shutil
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from kolab import checkpoint, engine
+from kolab.errors import ConfigError, TrainingError
+from kolab.optim import make_optimizer, make_schedule, parameter_groups
+from kolab.progress import Progress
+
+
+class Run:
+    """Used by `fit` as a context: sets everything up, takes everything down, and saves on the way."""
+
+    def __init__(
+        self, model: nn.Module, loaders: Mapping[str, DataLoader], config: Any, loss: nn.Module, evaluator
+    ):
+        self.config, self.loaders, self.evaluator = config, loaders, evaluator
+        if "train" not in loaders or len(loaders["train"]) == 0:
+            raise ConfigError("There is nothing to train on: loaders['train'] is missing or empty.")
+        _check_labels(loaders["train"], model)
+        self.folder = None if config.folder is None else Path(config.folder)
+        self.accelerator = engine.make_accelerator(
+            config.precision, config.device, config.tracker, self.folder
+        )
+        self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
+        self.is_main, self.device = self.accelerator.is_main_process, self.accelerator.device
+        self.precision = engine.resolve_precision(config.precision, self.device)
+        self.loader = engine.shard(loaders["train"], self.rank, self.world, pad_empty=True)
+        per_epoch = -(-len(self.loader) // config.accumulate)
+        self.total_steps = min(config.max_steps or per_epoch * config.epochs, per_epoch * config.epochs)
+        groups = parameter_groups(
+            model, config.lr, config.weight_decay, layer_decay=config.layer_decay, head_lr=config.head_lr
+        )
+        self.parameters = [p for group in groups for p in group["params"]]
+        self.plain_model, self.loss = model, loss.to(self.device)
+        self.model = self.accelerator.prepare_model(model.to(self.device))
+        self.optimizer = self.accelerator.prepare_optimizer(make_optimizer(groups))
+        self.schedule = make_schedule(
+            self.optimizer.optimizer, config.schedule, config.warmup, self.total_steps
+        )
+        self.state = engine.State()
+        self.best_tensors: dict[str, Tensor] | None = None
+        self.sums = self._zeros()
+        self._exit = contextlib.ExitStack()
+        self._stop = False
+        self._resume_rng: dict[str, Tensor] | None = None
+
+    # ---- set up and take down
+
+    def __enter__(self) -> "Run":
+        try:
+            if self.folder is not None:
+                if self.is_main:
+                    self._exit.enter_context(checkpoint.locked(self.folder))
+                self._open_folder()
+            if self.config.tracker:
+                values = {
+                    k: v
+                    for k, v in dataclasses.asdict(self.config).items()
+                    if isinstance(v, int | float | str)
+                }
+                self.accelerator.init_trackers("kolab", config=values)
+                self._exit.callback(self.accelerator.end_training)
+            self.signals = self._exit.enter_context(engine.Signals())
+            self.bar = self._exit.enter_context(
+                Progress(self.total_steps, self.state.step, show=self.config.progress and self.is_main)
+            )
+            for row in self.state.rows:
+                self.bar.row(row)
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, _: Any) -> None:
+        self._close()
+        if kind is not None and issubclass(kind, torch.cuda.OutOfMemoryError):
+            size = getattr(self.loader.batch_sampler, "batch_size", None)
+            raise engine.out_of_memory(size, self.config.accumulate) from error
+
+    def _close(self) -> None:
+        self._exit.close()
+        self.model = engine.release(self.accelerator, self.model)
+
+    def _open_folder(self) -> None:
+        """Resumes what the folder holds, or makes sure that it holds nothing that would be lost."""
+        if self.config.resume:
+            saved = checkpoint.latest(self.folder / "checkpoints")
+            if saved is not None:
+                self._restore(saved)
+            return
+        if checkpoint.listed(self.folder / "checkpoints"):
+            raise ConfigError(
+                f"{self.folder} already holds a run. Go on with it by resume=True, or give another folder: "
+                "nothing is overwritten."
+            )
+        if self.is_main:
+            settings = json.dumps(self._settings(), indent=1, ensure_ascii=False)
+            checkpoint.write_text(self.folder / "train.json", settings)
+
+    # ---- the walk through the data
+
+    def epochs(self) -> Iterator[int]:
+        """The epochs that are left; stops early when it is time."""
+        while self.state.epoch < self.config.epochs and not self.state.finished and not self._stop:
+            self.model.train()
+            torch.manual_seed(
+                _mix(self.config.seed, self.state.epoch, self.rank)
+            )  # dropout's; not the batches' order
+            self._began = engine.now()
+            yield self.state.epoch
+
+    def windows(self) -> Iterator[list[dict]]:
+        """The epoch's windows; after a resume in mid-epoch, those not yet trained on."""
+        sampler, done = self.loader.batch_sampler, self.state.step_in_epoch * self.config.accumulate
+        if hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(self.state.epoch)
+        if hasattr(sampler, "skip"):
+            sampler.skip, left = done, 0
+        else:
+            left = done  # a loader of the learner's own: read and leave
+        batches = iter(self.loader)
+        for _ in range(left):
+            next(batches)
+        if self._resume_rng is not None:  # after the iterator was made, which may draw numbers itself
+            engine.set_rng_state(self._resume_rng, self.device)
+            self._resume_rng = None
+        for window in engine.windows(batches, self.config.accumulate):
+            if self.state.step >= self.total_steps:
+                return
+            self._window = window
+            yield window
+
+    def on_device(self, window: list[dict]) -> Iterator[tuple[dict, bool]]:
+        """The micro-batches, each with whether it is the window's last."""
+        for number, batch in enumerate(window, 1):
+            yield engine.to_device(batch, self.device), number == len(window)
+
+    @staticmethod
+    def inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the model gets: everything but the labels."""
+        return {name: value for name, value in batch.items() if name not in ("labels", "empty")}
+
+    # ---- sums and weights
+
+    def weight_of(self, window: list[dict]) -> Tensor:
+        """The weight of all examples of a window, over all micro-batches and all processes: a scalar."""
+        labels = [b["labels"].to(self.device, non_blocking=True) for b in window if "empty" not in b]
+        weight = sum((self.loss.weight_of(part).double() for part in labels), self._zeros()[0])
+        return self.accelerator.reduce(weight, "sum") if self.world > 1 else weight
+
+    @staticmethod
+    def counted(total: Tensor, batch: dict) -> Tensor:
+        """The loss of a micro-batch; nothing for one that only keeps the other processes company."""
+        return total * 0.0 if "empty" in batch else total
+
+    def add(self, total: Tensor, batch: dict) -> None:
+        """Adds to the epoch's loss, on the device: reading it would make the CPU wait for the GPU."""
+        self.sums[0] += self.counted(total.detach(), batch)
+
+    def clip(self) -> Tensor:
+        """Clips the gradient's norm (unscaled first under fp16) and returns what it was before."""
+        limit = self.config.max_grad_norm or float("inf")
+        return self.accelerator.clip_grad_norm_(self.parameters, limit)
+
+    def schedule_step(self) -> None:
+        """One step of the learning-rate schedule for one step of the optimizer."""
+        if not self.accelerator.optimizer_step_was_skipped:
+            self.schedule.step()
+
+    # ---- after a step, after an epoch
+
+    def after_step(self, weight: Tensor, norm: Tensor) -> None:
+        """Counts the step; reads the device only when it has to be read anyway."""
+        state, config = self.state, self.config
+        state.step += 1
+        state.step_in_epoch += 1
+        self.sums[1] += weight
+        self.sums[2] += norm
+        due = config.save_every != "epoch" and state.step % config.save_every == 0
+        log = config.log_every and state.step % config.log_every == 0
+        # On a CPU the sums can be read for nothing; on a GPU a NaN is noticed at the next reading.
+        if self.device.type == "cpu" or due or log or self.signals.received:
+            self._stop_on_nan()
+        note = ""
+        if log:
+            loss = float(self.sums[0] / self.sums[1])
+            note = f"loss {loss:.4f}"
+            self.accelerator.log(
+                {"train_loss": loss, "lr": self.lr, "grad_norm": float(norm)}, step=state.step
+            )
+        self.bar.step(note)
+        if due:
+            self.save()
+        if self._signal():
+            self._interrupt()
+
+    def after_epoch(self) -> None:
+        """Evaluates, keeps the best weights, decides about stopping, saves."""
+        self._stop_on_nan()
+        state, config = self.state, self.config
+        sums = self.sums.clone()
+        if self.world > 1:
+            sums[0] = self.accelerator.reduce(sums[0], "sum")
+        row = {
+            "epoch": state.epoch + 1,
+            "step": state.step,
+            "train_loss": float(sums[0] / sums[1]),
+            "lr": self.lr,
+            "grad_norm": float(sums[2] / max(1, state.step_in_epoch)),
+        }
+        if "validation" in self.loaders:
+            found = self.evaluator(self.model, self.loaders["validation"])
+            row |= {("validation_loss" if name == "loss" else name): value for name, value in found.items()}
+        row["seconds"] = round(state.seconds + engine.now() - self._began, 2)
+        state.rows.append(row)
+        state.epoch, state.step_in_epoch, state.seconds = state.epoch + 1, 0, 0.0
+        self.sums = self._zeros()
+        self._keep_best(row)
+        stale = config.patience is not None and state.stale >= config.patience
+        self._stop = stale or state.step >= self.total_steps
+        state.finished = self._stop or state.epoch >= config.epochs
+        if config.tracker:
+            self.accelerator.log({k: v for k, v in row.items() if isinstance(v, float)}, step=state.step)
+        self.bar.row(row)
+        if self.folder is not None and (config.save_every == "epoch" or state.finished):
+            self.save()
+        if self._signal() and not state.finished:
+            self._interrupt()
+
+    def _keep_best(self, row: dict[str, Any]) -> None:
+        name = "validation_loss" if self.config.metric == "loss" else self.config.metric
+        if "validation" not in self.loaders:
+            return
+        if name not in row:
+            names = ", ".join(k for k in row if k not in ("epoch", "step", "seconds"))
+            raise ConfigError(f"metric={self.config.metric!r} is not in the history, which has {names}.")
+        sign = -1.0 if "loss" in name else 1.0
+        best = self.state.best
+        if best is None or sign * row[name] > sign * best[name] + self.config.min_delta:
+            self.state.best, self.state.stale = row, 0
+            if self.config.keep_best:
+                own = engine.own_tensors(self.plain_model)
+                self.best_tensors = {k: v.detach().to("cpu", copy=True) for k, v in own.items()}
+        else:
+            self.state.stale += 1
+
+    def result(self) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+        """The history; the model has the best weights now, and `folder/best` holds them for others."""
+        if self.best_tensors is not None:
+            engine.load_tensors(self.plain_model, self.best_tensors)
+        if self.folder is not None and self.is_main and hasattr(self.plain_model, "save_pretrained"):
+            partial = self.folder / ".saving-best"
+            shutil.rmtree(partial, ignore_errors=True)
+            keep = vars(self.plain_model).pop(
+                "forward", None
+            )  # Accelerate's wrapper does not belong in a file
+            self.plain_model.save_pretrained(partial)
+            if keep is not None:
+                self.plain_model.forward = keep
+            if (tokenizer := getattr(self.loaders, "tokenizer", None)) is not None:
+                tokenizer.save_pretrained(partial)
+            checkpoint.replace_folder(partial, self.folder / "best")
+        self.plain_model.eval()
+        return self.state.rows, self.state.best
+
+    # ---- saving, resuming, stopping
+
+    def save(self) -> Path | None:
+        """Writes a checkpoint of this very moment."""
+        self.accelerator.wait_for_everyone()
+        if not self.is_main:
+            return None
+        state = dataclasses.asdict(self.state)
+        state["seconds"] = round(
+            self.state.seconds + (engine.now() - self._began if self.state.step_in_epoch else 0), 2
+        )
+        slots, groups = checkpoint.flatten_optimizer(self.optimizer.optimizer)
+        scaler = self.accelerator.scaler
+        tensors = {
+            "model": engine.own_tensors(self.plain_model),
+            "optimizer": slots,
+            "rest": {"sums": self.sums} | {f"rng.{k}": v for k, v in engine.rng_state(self.device).items()},
+        }
+        if self.best_tensors is not None and self.state.best["step"] != self.state.step:
+            tensors["best"] = self.best_tensors
+        values = {
+            "state": state,
+            "settings": self._settings(),
+            "optimizer": groups,
+            "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"},
+            "scaler": None if scaler is None else scaler.state_dict(),
+        }
+        path = checkpoint.save(
+            self.folder / "checkpoints", self.state.step, tensors, values, self.config.keep
+        )
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.state.rows)
+        checkpoint.write_text(self.folder / "history.jsonl", lines)
+        return path
+
+    def _restore(self, saved: checkpoint.Checkpoint) -> None:
+        values, tensors = saved.state, saved.tensors
+        engine.check_same_run(values["settings"], self._settings())
+        engine.load_tensors(self.plain_model, tensors["model"])
+        checkpoint.restore_optimizer(self.optimizer.optimizer, tensors["optimizer"], values["optimizer"])
+        self.schedule.load_state_dict(values["schedule"])
+        if self.accelerator.scaler is not None and values["scaler"]:
+            self.accelerator.scaler.load_state_dict(values["scaler"])
+        self.state = engine.State(**values["state"])
+        if self.state.best is not None and self.config.keep_best:
+            self.best_tensors = tensors.get("best") or {k: v.clone() for k, v in tensors["model"].items()}
+        if self.state.step_in_epoch:
+            self.sums = tensors["rest"]["sums"].to(self.sums.device)
+            rng = {k.removeprefix("rng."): v for k, v in tensors["rest"].items() if k.startswith("rng.")}
+            self._resume_rng = rng if self.rank == 0 else None
+        engine.warn_if_finished(self.state, self.folder)
+
+    def _signal(self) -> bool:
+        if self.world == 1:
+            return self.signals.received is not None
+        flag = torch.tensor(float(self.signals.received is not None), device=self.device)
+        return bool(self.accelerator.reduce(flag, "sum") > 0)  # one process's signal stops them all
+
+    def _interrupt(self) -> None:
+        number = self.signals.received or signal.SIGTERM
+        where = (
+            f"Stopped by {signal.Signals(number).name} after step {self.state.step} of {self.total_steps}. "
+        )
+        if self.folder is None:
+            where += "Nothing was saved (folder is None); the model holds the weights of that step."
+        else:
+            if self.state.step_in_epoch or self.config.save_every != "epoch":
+                self.save()
+            where += f"Saved in {self.folder}; go on with resume=True."
+        error = engine.Interrupted(where)
+        error.signal_number = number
+        raise error
+
+    def _stop_on_nan(self) -> None:
+        value = float(self.sums[0])
+        if np.isfinite(value):
+            return
+        tokenizer = getattr(self.loaders, "tokenizer", None)
+        raise TrainingError(
+            engine.describe_failure(
+                self.state.step, self._window, value, tokenizer, self.plain_model, self.config
+            )
+        )
+
+    # ---- small things
+
+    @property
+    def lr(self) -> float:
+        """The highest learning rate of all groups right now."""
+        return max(self.schedule.get_last_lr())
+
+    def _zeros(self) -> Tensor:
+        """Sums of loss, weight and gradient norm; in float64 where the device has it."""
+        kind = torch.float32 if self.device.type == "mps" else torch.float64
+        return torch.zeros(3, dtype=kind, device=self.device)
+
+    def _settings(self) -> dict[str, Any]:
+        data = self.loaders["train"].dataset
+        return dataclasses.asdict(self.config) | {
+            "resolved_precision": self.precision,
+            "examples": len(data),
+            "batches": len(self.loader),
+            "tokens": len(getattr(data, "tokens", [])),
+        }
+
+
+def _mix(*numbers: int) -> int:
+    """One seed from several."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def _check_labels(loader: DataLoader, model: nn.Module) -> None:
+    """Finds a label outside the model's classes before the first step, instead of deep inside the loss."""
+    labels, classes = (
+        getattr(loader.dataset, "labels", None),
+        getattr(getattr(model, "config", None), "num_labels", None),
+    )
+    if labels is None or not isinstance(classes, int) or not len(labels):
+        return
+    labels = np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] != classes:
+        raise ConfigError(
+            f"The labels have {labels.shape[1]} columns, the model {classes} classes; build it with as many."
+        )
+    if labels.ndim == 1 and (labels.max() >= classes or labels.min() < 0) and labels.dtype.kind in "iu":
+        row = int(np.argmax((labels >= classes) | (labels < 0)))
+        raise ConfigError(
+            f"Row {row} has the label {labels[row]}, but the model has classes 0 to {classes - 1}."
+        )
