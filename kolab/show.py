@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from typing import Any
 
+VIEW = "application/vnd.jupyter.widget-view+json"
 GREEN, RED, GREY, BLUE = "#1a7f37", "#c4320a", "#6e7781", "#0969da"
 
 
@@ -40,9 +41,12 @@ def show_widget(widget: Any, text: str, markup: str) -> None:
     if get_ipython() is None:
         print(text)
         return
-    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
-    bundle = {"application/vnd.jupyter.widget-view+json": view, "text/html": markup, "text/plain": text}
-    display(bundle, raw=True)
+    display({VIEW: view_of(widget), "text/html": markup, "text/plain": text}, raw=True)
+
+
+def view_of(widget: Any) -> dict[str, Any]:
+    """What a front end needs to draw a live ipywidget (versions 7 and 8 alike)."""
+    return {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
 
 
 def box(colour: str, body: str) -> str:
