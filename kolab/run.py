@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from kolab import checkpoint, engine
 from kolab.errors import ConfigError, TrainingError
 from kolab.optim import make_optimizer, make_schedule, parameter_groups
-from kolab.progress import Progress
+from kolab.progress_bar import Progress
 
 
 class Run:

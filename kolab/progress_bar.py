@@ -1,3 +1,4 @@
+# Named progress_bar, not progress: a module kolab.progress would hide the public function kl.progress().
 """A progress bar that becomes the table of epochs: HTML in a notebook, tqdm in a terminal."""
 
 import html
