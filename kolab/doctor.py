@@ -79,23 +79,21 @@ def device() -> Finding:
     """What training will run on, and in which precision `precision="auto"` will do it."""
     import torch
 
+    from kolab.engine import resolve_precision
+
     if torch.cuda.is_available():
-        major, _ = torch.cuda.get_device_capability()
-        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
-        precision = "bf16" if major >= 8 else "fp16 with loss scaling"
-        return Finding("ok", f"{torch.cuda.get_device_name()}, {memory:.0f} GiB · precision {precision}")
-    if torch.backends.mps.is_available():
-        return Finding("ok", "Apple GPU (MPS) · precision fp32")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Finding("ok", f"CPU with {cores} cores · precision {'bf16' if cpu_has_bf16() else 'fp32'}")
-
-
-def cpu_has_bf16() -> bool:
-    """Whether the processor multiplies in bfloat16 itself (AVX512-BF16 or AMX); without, bf16 is slower than fp32."""
-    import torch
-
-    ask = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
-    return any(bool(f()) for f in ask if f is not None)
+        place = torch.device("cuda", torch.cuda.current_device())
+        memory = torch.cuda.get_device_properties(place).total_memory / 2**30
+        name = f"{torch.cuda.get_device_name(place)}, {memory:.0f} GiB"
+    elif torch.backends.mps.is_available():
+        place, name = torch.device("mps"), "Apple GPU (MPS)"
+    else:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        place, name = torch.device("cpu"), f"CPU with {cores} cores"
+    precision = resolve_precision("auto", place)
+    return Finding(
+        "ok", f"{name} · training precision {precision}{' with loss scaling' * (precision == 'fp16')}"
+    )
 
 
 def data_files(folder: Path | None = None) -> Finding:
