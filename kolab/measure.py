@@ -258,7 +258,8 @@ def recorded(name: str, *, machine: str | None = None, folder: str | Path | None
         )
     contents = []
     for where in [machine] if machine else there[name]:
-        path = _results(folder) / f"{name}.{where}.json"
+        # A file without a machine in its name holds figures that others have published.
+        path = _results(folder) / (f"{name}.{where}.json" if where else f"{name}.json")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             contents.append(

@@ -80,6 +80,12 @@ def test_the_newest_of_several_machines_is_taken(tmp_path):
     assert measure.recorded("x", machine=here, folder=tmp_path)["v"].tolist() == [1]
 
 
+def test_published_figures_are_read_like_measured_ones():
+    table = measure.recorded("published_004")
+    assert len(table) == 25 and table.attrs["machine"]["name"] == "published"
+    assert table["validation_loss"].min() == 0.573 and table["f1"].max() == 0.738
+
+
 def test_what_is_not_there_or_damaged_is_named(tmp_path):
     with pytest.raises(DataError, match="nothing yet"):
         measure.recorded("padding", folder=tmp_path)
