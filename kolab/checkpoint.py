@@ -93,6 +93,8 @@ def load(path: Path) -> Checkpoint:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path / MANIFEST} is missing or torn ({error}).") from error
+    if "state.json" not in manifest:
+        raise CheckpointError(f"{path / MANIFEST} does not list state.json.")
     for name, expected in manifest.items():
         file = path / name
         if not file.is_file():

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
 import signal
 import threading
 import time
@@ -17,7 +16,7 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from kolab.errors import CheckpointError, ConfigError, TrainingError
+from kolab.errors import CheckpointError, ConfigError
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 _DTYPE = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -190,6 +189,13 @@ class State:
     seconds: float = 0.0  # of the epoch under way
     finished: bool = False
 
+    def warn_if_finished(self, folder: Path) -> None:
+        """Says that there is nothing left to train."""
+        if self.finished:
+            warnings.warn(
+                f"The run in {folder} is finished ({self.epoch} epochs); nothing was trained.", stacklevel=4
+            )
+
 
 def own_tensors(model: nn.Module) -> dict[str, Tensor]:
     """A model's parameters and buffers by name, shared ones once (safetensors wants no two names for one memory)."""
@@ -239,59 +245,6 @@ def set_rng_state(state: dict[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
-
-
-def describe_failure(
-    step: int, window: list[dict], value: float, tokenizer: Any, model: nn.Module, config: Any
-) -> str:
-    """The message for a loss that is not a number: the step, the texts, the likely causes."""
-    broken = [name for name, p in model.named_parameters() if not torch.isfinite(p).all()]
-    causes = []
-    if broken:
-        causes.append(f"the weights were broken before this step ({broken[0]}, {len(broken)} tensors in all)")
-    causes += [
-        f"the learning rate (lr={config.lr:g}) is too high: try {config.lr / 10:g}, or a longer warm-up"
-    ]
-    if config.precision == "fp16":
-        causes.append("fp16 overflowed in the forward pass: try precision='bf16' or 'fp32'")
-    causes.append("a label or a class weight is not a finite number")
-    texts = []
-    for batch in window:
-        for ids in batch["input_ids"][:8]:
-            texts.append(
-                tokenizer.decode(ids, skip_special_tokens=True)
-                if tokenizer is not None
-                else str(ids.tolist())
-            )
-    lines = "\n".join(f"  · {text[:80]}" for text in texts[:8])
-    return (
-        f"The loss is {value} at optimizer step {step}. Likely causes: (1) "
-        + "; ".join(f"({i}) {c}" for i, c in enumerate(causes, 1)).removeprefix("(1) ")
-        + f".\nThe batch's texts begin with:\n{lines}"
-    )
-
-
-def out_of_memory(batch_size: int | None, accumulate: int) -> TrainingError:
-    """The error for a full GPU: what to set so that the effective batch, and so the gradient, stays the same."""
-    if not batch_size or batch_size < 2:
-        advice = "Shorten max_length, turn on model.encoder.gradient_checkpointing_enable(), or take a smaller encoder."
-    else:
-        half = batch_size // 2
-        advice = (
-            f"batch_size={half} with accumulate={math.ceil(batch_size * accumulate / half)} gives the same effective "
-            f"batch of {batch_size * accumulate}, and the same gradient."
-        )
-    return TrainingError(
-        f"The GPU's memory is full with batch_size={batch_size}, accumulate={accumulate}. {advice}"
-    )
-
-
-def warn_if_finished(state: State, folder: Path) -> None:
-    """Says that there is nothing left to train."""
-    if state.finished:
-        warnings.warn(
-            f"The run in {folder} is finished ({state.epoch} epochs); nothing was trained.", stacklevel=3
-        )
 
 
 def now() -> float:

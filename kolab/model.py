@@ -45,8 +45,8 @@ class MeanPooling(nn.Module):
 
     def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         mask = mask.bool().unsqueeze(-1)  # (B, L, 1)
-        # masked_fill, not a product: 0 · inf is nan. In float32: in float16 2048 + 1 is 2048.
-        total = hidden.float().masked_fill(~mask, 0.0).sum(dim=1)  # (B, H)
+        # masked_fill, not a product: 0 · inf is nan. In float32 at least: in float16 2048 + 1 is 2048.
+        total = _at_least_float32(hidden).masked_fill(~mask, 0.0).sum(dim=1)  # (B, H)
         return (total / mask.sum(dim=1).clamp(min=1)).to(hidden.dtype)
 
 
@@ -63,16 +63,21 @@ class AttentionPooling(nn.Module):
         self.query = nn.Parameter(torch.zeros(width))
 
     def weights(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """The weight of each token, float32 (B, L): 0 on padding, adding up to 1 over a text."""
+        """The weight of each token, float32 or more (B, L): 0 on padding, adding up to 1 over a text."""
         mask = mask.bool()
-        scores = hidden.float() @ self.query.float() / hidden.shape[-1] ** 0.5
+        hidden = _at_least_float32(hidden)
+        scores = hidden @ self.query.to(hidden.dtype) / hidden.shape[-1] ** 0.5
         lowest = torch.finfo(scores.dtype).min  # not -inf: a row of nothing but -inf has the softmax nan
         return scores.masked_fill(~mask, lowest).softmax(dim=1).masked_fill(~mask, 0.0)
 
     def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         weights = self.weights(hidden, mask).unsqueeze(-1)  # (B, L, 1)
-        values = hidden.float().masked_fill(~mask.bool().unsqueeze(-1), 0.0)
+        values = _at_least_float32(hidden).masked_fill(~mask.bool().unsqueeze(-1), 0.0)
         return (weights * values).sum(dim=1).to(hidden.dtype)
+
+
+def _at_least_float32(hidden: torch.Tensor) -> torch.Tensor:
+    return hidden.float() if hidden.dtype in (torch.float16, torch.bfloat16) else hidden
 
 
 class Classifier(PreTrainedModel):

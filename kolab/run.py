@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from kolab import checkpoint, engine
+from kolab import checkpoint, diagnosis, engine, resume
 from kolab.errors import ConfigError, TrainingError
 from kolab.optim import make_optimizer, make_schedule, parameter_groups
 from kolab.progress_bar import Progress
@@ -29,7 +29,7 @@ class Run:
         self.config, self.loaders, self.evaluator = config, loaders, evaluator
         if "train" not in loaders or len(loaders["train"]) == 0:
             raise ConfigError("There is nothing to train on: loaders['train'] is missing or empty.")
-        _check_labels(loaders["train"], model)
+        diagnosis.check_labels(loaders["train"], model)
         self.folder = None if config.folder is None else Path(config.folder)
         self.accelerator = engine.make_accelerator(
             config.precision, config.device, config.tracker, self.folder
@@ -55,7 +55,7 @@ class Run:
         self.sums = self._zeros()
         self._exit = contextlib.ExitStack()
         self._stop = False
-        self._resume_rng: dict[str, Tensor] | None = None
+        self.resume_rng: dict[str, Tensor] | None = None
 
     # ---- set up and take down
 
@@ -88,7 +88,7 @@ class Run:
         self._close()
         if kind is not None and issubclass(kind, torch.cuda.OutOfMemoryError):
             size = getattr(self.loader.batch_sampler, "batch_size", None)
-            raise engine.out_of_memory(size, self.config.accumulate) from error
+            raise diagnosis.out_of_memory(size, self.config.accumulate) from error
 
     def _close(self) -> None:
         self._exit.close()
@@ -99,7 +99,7 @@ class Run:
         if self.config.resume:
             saved = checkpoint.latest(self.folder / "checkpoints")
             if saved is not None:
-                self._restore(saved)
+                resume.restore(self, saved)
             return
         if checkpoint.listed(self.folder / "checkpoints"):
             raise ConfigError(
@@ -107,7 +107,7 @@ class Run:
                 "nothing is overwritten."
             )
         if self.is_main:
-            settings = json.dumps(self._settings(), indent=1, ensure_ascii=False)
+            settings = json.dumps(resume.settings(self), indent=1, ensure_ascii=False)
             checkpoint.write_text(self.folder / "train.json", settings)
 
     # ---- the walk through the data
@@ -134,9 +134,9 @@ class Run:
         batches = iter(self.loader)
         for _ in range(left):
             next(batches)
-        if self._resume_rng is not None:  # after the iterator was made, which may draw numbers itself
-            engine.set_rng_state(self._resume_rng, self.device)
-            self._resume_rng = None
+        if self.resume_rng is not None:  # after the iterator was made, which may draw numbers itself
+            engine.set_rng_state(self.resume_rng, self.device)
+            self.resume_rng = None
         for window in engine.windows(batches, self.config.accumulate):
             if self.state.step >= self.total_steps:
                 return
@@ -203,7 +203,7 @@ class Run:
             )
         self.bar.step(note)
         if due:
-            self.save()
+            resume.save(self)
         if self._signal():
             self._interrupt()
 
@@ -236,7 +236,7 @@ class Run:
             self.accelerator.log({k: v for k, v in row.items() if isinstance(v, float)}, step=state.step)
         self.bar.row(row)
         if self.folder is not None and (config.save_every == "epoch" or state.finished):
-            self.save()
+            resume.save(self)
         if self._signal() and not state.finished:
             self._interrupt()
 
@@ -276,56 +276,7 @@ class Run:
         self.plain_model.eval()
         return self.state.rows, self.state.best
 
-    # ---- saving, resuming, stopping
-
-    def save(self) -> Path | None:
-        """Writes a checkpoint of this very moment."""
-        self.accelerator.wait_for_everyone()
-        if not self.is_main:
-            return None
-        state = dataclasses.asdict(self.state)
-        state["seconds"] = round(
-            self.state.seconds + (engine.now() - self._began if self.state.step_in_epoch else 0), 2
-        )
-        slots, groups = checkpoint.flatten_optimizer(self.optimizer.optimizer)
-        scaler = self.accelerator.scaler
-        tensors = {
-            "model": engine.own_tensors(self.plain_model),
-            "optimizer": slots,
-            "rest": {"sums": self.sums} | {f"rng.{k}": v for k, v in engine.rng_state(self.device).items()},
-        }
-        if self.best_tensors is not None and self.state.best["step"] != self.state.step:
-            tensors["best"] = self.best_tensors
-        values = {
-            "state": state,
-            "settings": self._settings(),
-            "optimizer": groups,
-            "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"},
-            "scaler": None if scaler is None else scaler.state_dict(),
-        }
-        path = checkpoint.save(
-            self.folder / "checkpoints", self.state.step, tensors, values, self.config.keep
-        )
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.state.rows)
-        checkpoint.write_text(self.folder / "history.jsonl", lines)
-        return path
-
-    def _restore(self, saved: checkpoint.Checkpoint) -> None:
-        values, tensors = saved.state, saved.tensors
-        engine.check_same_run(values["settings"], self._settings())
-        engine.load_tensors(self.plain_model, tensors["model"])
-        checkpoint.restore_optimizer(self.optimizer.optimizer, tensors["optimizer"], values["optimizer"])
-        self.schedule.load_state_dict(values["schedule"])
-        if self.accelerator.scaler is not None and values["scaler"]:
-            self.accelerator.scaler.load_state_dict(values["scaler"])
-        self.state = engine.State(**values["state"])
-        if self.state.best is not None and self.config.keep_best:
-            self.best_tensors = tensors.get("best") or {k: v.clone() for k, v in tensors["model"].items()}
-        if self.state.step_in_epoch:
-            self.sums = tensors["rest"]["sums"].to(self.sums.device)
-            rng = {k.removeprefix("rng."): v for k, v in tensors["rest"].items() if k.startswith("rng.")}
-            self._resume_rng = rng if self.rank == 0 else None
-        engine.warn_if_finished(self.state, self.folder)
+    # ---- stopping
 
     def _signal(self) -> bool:
         if self.world == 1:
@@ -342,7 +293,7 @@ class Run:
             where += "Nothing was saved (folder is None); the model holds the weights of that step."
         else:
             if self.state.step_in_epoch or self.config.save_every != "epoch":
-                self.save()
+                resume.save(self)
             where += f"Saved in {self.folder}; go on with resume=True."
         error = engine.Interrupted(where)
         error.signal_number = number
@@ -354,12 +305,19 @@ class Run:
             return
         tokenizer = getattr(self.loaders, "tokenizer", None)
         raise TrainingError(
-            engine.describe_failure(
+            diagnosis.not_a_number(
                 self.state.step, self._window, value, tokenizer, self.plain_model, self.config
             )
         )
 
     # ---- small things
+
+    @property
+    def seconds(self) -> float:
+        """Spent on the epoch under way."""
+        return round(
+            self.state.seconds + (engine.now() - self._began if self.state.step_in_epoch else 0.0), 2
+        )
 
     @property
     def lr(self) -> float:
@@ -371,36 +329,7 @@ class Run:
         kind = torch.float32 if self.device.type == "mps" else torch.float64
         return torch.zeros(3, dtype=kind, device=self.device)
 
-    def _settings(self) -> dict[str, Any]:
-        data = self.loaders["train"].dataset
-        return dataclasses.asdict(self.config) | {
-            "resolved_precision": self.precision,
-            "examples": len(data),
-            "batches": len(self.loader),
-            "tokens": len(getattr(data, "tokens", [])),
-        }
-
 
 def _mix(*numbers: int) -> int:
     """One seed from several."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
-
-
-def _check_labels(loader: DataLoader, model: nn.Module) -> None:
-    """Finds a label outside the model's classes before the first step, instead of deep inside the loss."""
-    labels, classes = (
-        getattr(loader.dataset, "labels", None),
-        getattr(getattr(model, "config", None), "num_labels", None),
-    )
-    if labels is None or not isinstance(classes, int) or not len(labels):
-        return
-    labels = np.asarray(labels)
-    if labels.ndim == 2 and labels.shape[1] != classes:
-        raise ConfigError(
-            f"The labels have {labels.shape[1]} columns, the model {classes} classes; build it with as many."
-        )
-    if labels.ndim == 1 and (labels.max() >= classes or labels.min() < 0) and labels.dtype.kind in "iu":
-        row = int(np.argmax((labels >= classes) | (labels < 0)))
-        raise ConfigError(
-            f"Row {row} has the label {labels[row]}, but the model has classes 0 to {classes - 1}."
-        )

@@ -1,0 +1,68 @@
+"""What a run saves of itself, and how it comes back: every number that the next step depends on."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kolab import checkpoint, engine
+
+if TYPE_CHECKING:
+    from kolab.run import Run
+
+
+def settings(run: "Run") -> dict[str, Any]:
+    """The settings and the size of the data: what has to be the same in both halves of a run."""
+    data = run.loaders["train"].dataset
+    return dataclasses.asdict(run.config) | {
+        "resolved_precision": run.precision,
+        "examples": len(data),
+        "batches": len(run.loader),
+        "tokens": len(getattr(data, "tokens", [])),
+    }
+
+
+def save(run: "Run") -> Path | None:
+    """Writes a checkpoint of this very moment, and the history beside it; only the main process does."""
+    run.accelerator.wait_for_everyone()
+    if not run.is_main:
+        return None
+    slots, groups = checkpoint.flatten_optimizer(run.optimizer.optimizer)
+    scaler = run.accelerator.scaler
+    tensors = {
+        "model": engine.own_tensors(run.plain_model),
+        "optimizer": slots,
+        "rest": {"sums": run.sums} | {f"rng.{k}": v for k, v in engine.rng_state(run.device).items()},
+    }
+    if run.best_tensors is not None and run.state.best["step"] != run.state.step:
+        tensors["best"] = run.best_tensors
+    values = {
+        "state": dataclasses.asdict(run.state) | {"seconds": run.seconds},
+        "settings": settings(run),
+        "optimizer": groups,
+        "schedule": run.schedule.state_dict(),
+        "scaler": None if scaler is None else scaler.state_dict(),
+    }
+    path = checkpoint.save(run.folder / "checkpoints", run.state.step, tensors, values, run.config.keep)
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in run.state.rows)
+    checkpoint.write_text(run.folder / "history.jsonl", lines)
+    return path
+
+
+def restore(run: "Run", saved: checkpoint.Checkpoint) -> None:
+    """Puts a run back to where a checkpoint was taken. Raises ConfigError if it is another run's."""
+    values, tensors = saved.state, saved.tensors
+    engine.check_same_run(values["settings"], settings(run))
+    engine.load_tensors(run.plain_model, tensors["model"])
+    checkpoint.restore_optimizer(run.optimizer.optimizer, tensors["optimizer"], values["optimizer"])
+    run.schedule.load_state_dict(values["schedule"])
+    if run.accelerator.scaler is not None and values["scaler"]:
+        run.accelerator.scaler.load_state_dict(values["scaler"])
+    run.state = engine.State(**values["state"])
+    if run.state.best is not None and run.config.keep_best:
+        run.best_tensors = tensors.get("best") or {k: v.clone() for k, v in tensors["model"].items()}
+    if run.state.step_in_epoch:
+        run.sums = tensors["rest"]["sums"].to(run.sums.device)
+        rng = {k.removeprefix("rng."): v for k, v in tensors["rest"].items() if k.startswith("rng.")}
+        run.resume_rng = rng if run.rank == 0 else None
+    run.state.warn_if_finished(run.folder)
