@@ -56,7 +56,7 @@ class TrainConfig:
     keep_best: bool = True
     max_steps: int | None = None
     folder: str | None = None
-    save_every: str | int = "epoch"
+    save_every: int | str = "epoch"
     keep: int = 2
     resume: bool = False
     tracker: str | None = None

@@ -1,0 +1,318 @@
+"""The command line: `kolab train`, `evaluate`, `predict`, `doctor`, `bench`, `results`."""
+
+import dataclasses
+import difflib
+import importlib
+import json
+import os
+import pkgutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from kolab.errors import ConfigError, DataError, KolabError
+
+USAGE = """usage: kolab COMMAND …
+
+  kolab train --config RECIPE.yaml [--train.lr 3e-4 …]   train as a recipe says; any field can be changed
+  kolab evaluate RUN [--split test]                       the metrics of a finished run
+  kolab predict RUN "문장" … | --file F [--out F] [--json]  labels and probabilities
+  kolab doctor                                            what is wrong with the installation, if anything
+  kolab bench NAME [--quick]                              repeat a measurement and record it
+  kolab results [NAME]                                    show what was recorded
+
+`kolab COMMAND --help` tells more.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command. Exit codes: 0 done, 1 an explained error, 2 wrong usage, 130 or 143 stopped by a signal."""
+    argv = sys.argv[1:] if argv is None else argv
+    commands = {
+        "train": _train, "evaluate": _evaluate, "predict": _predict, "doctor": _doctor, "bench": _bench,
+        "results": _results,
+    }  # fmt: skip
+    if not argv or argv[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0
+    if argv[0] not in commands:
+        hint = _nearest(argv[0], list(commands))
+        print(f"kolab: there is no command {argv[0]!r}.{hint}\n\n{USAGE}", end="", file=sys.stderr)
+        return 2
+    try:
+        return commands[argv[0]](argv[1:])
+    except KolabError as error:
+        print(f"kolab: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as stop:
+        print(f"\nkolab: {stop or 'stopped'}", file=sys.stderr)
+        return 128 + int(getattr(stop, "signal_number", 2))
+    except BrokenPipeError:  # the reader (head, less) has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser(command: str, about: str):
+    import argparse
+
+    return argparse.ArgumentParser(prog=f"kolab {command}", description=about)
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+# ---- train
+
+
+def parse_recipe(argv: list[str]) -> tuple[Any, str]:
+    """The recipe that a file and the command line together describe, and its name.
+
+    Raises ConfigError for an unknown field (with the nearest right spelling) or a value of the wrong type.
+    """
+    import jsonargparse
+    import yaml
+
+    from kolab.recipe import Recipe, find_recipe
+
+    parser = jsonargparse.ArgumentParser(
+        prog="kolab train", description="Train as a recipe says.", exit_on_error=False, default_env=False
+    )
+    parser.add_argument("--config", help="a YAML file, or the name of a recipe that comes with the course")
+    parser.add_argument("--folder", help="where the run is saved (default: runs/RECIPE)")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on where the folder's newest checkpoint stands"
+    )
+    parser.add_class_arguments(Recipe, None)
+    fields = _fields()
+    name = "kolab"
+    if "--config" in argv[:-1]:
+        at = argv.index("--config") + 1
+        path = find_recipe(argv[at])
+        name = path.stem
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not a YAML file: {error}") from error
+        if not isinstance(content, dict):
+            raise ConfigError(f"{path} has to hold fields such as 'train:', not {type(content).__name__}.")
+        given = [f"--{key}={_text(value)}" for key, value in _leaves(content)]
+        argv = given + argv[: at - 1] + argv[at + 1 :]
+    for word in argv:
+        key = word[2:].split("=")[0]
+        if word.startswith("--") and key not in fields and key not in ("help", "folder", "resume", "config"):
+            raise ConfigError(
+                f"There is no setting {key!r}.{_nearest(key, fields)} `kolab train --help` lists all."
+            )
+    try:
+        found = parser.parse_args(argv)
+        build = (
+            getattr(parser, "instantiate", None) or parser.instantiate_classes
+        )  # renamed in jsonargparse 4.49
+        recipe = build(found)
+        recipe = Recipe(**{f.name: recipe[f.name] for f in dataclasses.fields(Recipe)})
+    except (jsonargparse.ArgumentError, TypeError) as error:
+        raise ConfigError(str(error).strip()) from error
+    folder = found.folder or recipe.train.folder or str(Path("runs") / name)
+    train = dataclasses.replace(recipe.train, folder=folder, resume=found.resume or recipe.train.resume)
+    return dataclasses.replace(recipe, train=train), name
+
+
+def _fields() -> list[str]:
+    from kolab.recipe import Recipe
+
+    parts = {part.name: part.default_factory for part in dataclasses.fields(Recipe)}
+    return [f"{name}.{field.name}" for name, part in parts.items() for field in dataclasses.fields(part)]
+
+
+def _leaves(content: dict, prefix: str = "") -> list[tuple[str, Any]]:
+    found = []
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        found += _leaves(value, f"{name}.") if isinstance(value, dict) else [(name, value)]
+    return found
+
+
+def _text(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _train(argv: list[str]) -> int:
+    recipe, name = parse_recipe(argv)
+    from kolab import doctor
+    from kolab.recipe import prepare
+    from kolab.report import keep_recipe, plan, write_report
+    from kolab.train import fit
+
+    doctor.quieten()
+    prepared = prepare(recipe)
+    main_process = int(os.environ.get("RANK", "0")) == 0
+    if main_process:
+        print(plan(prepared, name))
+        keep_recipe(recipe)
+    history = fit(prepared.model, prepared.loaders, recipe.train, loss=prepared.loss)
+    if main_process:
+        print(write_report(prepared, history, name))
+    return 0
+
+
+# ---- evaluate, predict
+
+
+def _run_folder(text: str) -> Path:
+    folder = Path(text)
+    for candidate in (folder, folder / "best"):
+        if (candidate / "config.json").is_file():
+            return candidate
+    raise DataError(f"{folder} holds no trained model: neither config.json nor best/config.json is there.")
+
+
+def _load(text: str):
+    from transformers import AutoTokenizer
+
+    from kolab import doctor
+    from kolab.model import Classifier
+
+    doctor.quieten()
+    folder = _run_folder(text)
+    return Classifier.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+
+
+def _evaluate(argv: list[str]) -> int:
+    parser = _parser("evaluate", "The metrics of a finished run, on the data of its recipe.")
+    parser.add_argument("run", metavar="RUN", help="the run's folder")
+    parser.add_argument("--split", default="test", choices=["train", "validation", "test"])
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    args = parser.parse_args(argv)
+    import yaml
+
+    from kolab.batching import make_loaders
+    from kolab.recipe import DataConfig, load_data
+    from kolab.report import score, score_text
+
+    model, tokenizer = _load(args.run)
+    settings = Path(args.run) / "recipe.yaml"
+    if not settings.is_file():
+        raise DataError(f"{settings} is missing: only runs of `kolab train` know their data.")
+    config = DataConfig(**yaml.safe_load(settings.read_text(encoding="utf-8"))["data"])
+    rows = {args.split: load_data(config)[args.split]}
+    loaders = make_loaders(rows, tokenizer, batch_size=config.batch_size, max_length=config.max_length)
+    found = score(model, loaders[args.split])
+    print(json.dumps(found, ensure_ascii=False) if args.json else score_text(found, args.split))
+    return 0
+
+
+def _predict(argv: list[str]) -> int:
+    parser = _parser(
+        "predict", "Labels and probabilities for sentences, or for the column 'text' of a CSV file."
+    )
+    parser.add_argument(
+        "run", metavar="RUN", help="a run's folder, or one saved by Classifier.save_pretrained"
+    )
+    parser.add_argument("text", nargs="*", metavar="문장")
+    parser.add_argument(
+        "--file", help="a CSV file with a column 'text', or a text file with one sentence a line"
+    )
+    parser.add_argument("--out", help="where to write a CSV (default: print)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    args = parser.parse_args(argv)
+    if bool(args.text) == bool(args.file):
+        parser.error("give either sentences or --file")
+    from kolab.report import prediction_rows, write_rows
+    from kolab.train import predict
+
+    texts = args.text or _read_texts(Path(args.file))
+    blank = next((i for i, text in enumerate(texts, 1) if not text.strip()), None)
+    if blank is not None:
+        raise DataError(f"{args.file or 'sentence'} {blank}: the text is empty; take that row out.")
+    model, tokenizer = _load(args.run)
+    found = predict(model, texts, tokenizer=tokenizer)
+    write_rows(prediction_rows(texts, found, model.config.id2label), args.out, as_json=args.json)
+    return 0
+
+
+def _read_texts(path: Path) -> list[str]:
+    import csv
+
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            if path.suffix.lower() != ".csv":
+                return [line.rstrip("\n") for line in file if line.strip()]
+            rows = csv.DictReader(file)
+            if rows.fieldnames is None or "text" not in rows.fieldnames:
+                raise DataError(f"{path} has the columns {rows.fieldnames}; one of them has to be 'text'.")
+            texts = [row["text"] or "" for row in rows]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 (at byte {error.start}); save it as UTF-8 first.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    if not texts:
+        raise DataError(f"{path} holds no rows.")
+    return texts
+
+
+# ---- doctor, bench, results
+
+
+def _doctor(argv: list[str]) -> int:
+    _parser("doctor", "What is wrong with the installation, if anything.").parse_args(argv)
+    from kolab.doctor import examine
+
+    signs = {"ok": "  ok  ", "note": " note ", "bad": " BAD  "}
+    findings = examine()
+    for finding in findings:
+        print(
+            f"[{signs[finding.state]}] {finding.what}"
+            + (f"\n         {finding.cure}" if finding.cure else "")
+        )
+    return 1 if any(finding.state == "bad" for finding in findings) else 0
+
+
+def _benches() -> list[str]:
+    import kolab.benches
+
+    return sorted(module.name for module in pkgutil.iter_modules(kolab.benches.__path__))
+
+
+def _bench(argv: list[str]) -> int:
+    parser = _parser("bench", "Repeat a measurement and record it in data/results, with the machine's name.")
+    parser.add_argument("name", metavar="NAME", help=", ".join(_benches()))
+    parser.add_argument("--quick", action="store_true", help="trimmed, and not recorded")
+    args = parser.parse_args(argv)
+    if args.name not in _benches():
+        known = _benches()
+        raise ConfigError(
+            f"There is no measurement {args.name!r}.{_nearest(args.name, known)} There are: {known}."
+        )
+    from kolab import doctor, measure
+
+    doctor.quieten()
+    table, meta = importlib.import_module(f"kolab.benches.{args.name}").run(quick=args.quick)
+    print(table.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+    if args.quick:
+        print("Trimmed: not recorded.")
+    else:
+        print(f"Recorded in {measure.record(args.name, table, **meta)}")
+    return 0
+
+
+def _results(argv: list[str]) -> int:
+    parser = _parser("results", "Show what was recorded.")
+    parser.add_argument("name", nargs="?", metavar="NAME")
+    args = parser.parse_args(argv)
+    from kolab import measure
+
+    if args.name is None:
+        for name, machines in measure.recordings().items():
+            print(f"{name:24} {', '.join(m for m in machines if m) or 'published elsewhere'}")
+        return 0
+    table = measure.recorded(args.name)
+    where = table.attrs["machine"]
+    print(f"{args.name}, {table.attrs['date']}, {where['name'] if isinstance(where, dict) else where}")
+    print(table.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""What a run says of itself: the plan before, the report after, and rows of predictions."""
+
+import csv
+import dataclasses
+import io
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from sklearn.metrics import f1_score
+
+from kolab import checkpoint, engine
+from kolab.errors import ConfigError
+from kolab.metrics import bootstrap_interval
+from kolab.model import count_parameters
+from kolab.recipe import Recipe
+from kolab.train import History, Predictions, evaluate, predict
+
+
+def plan(prepared, name: str) -> str:
+    """What is about to happen, in a few lines."""
+    recipe, loaders = prepared.recipe, prepared.loaders
+    train = recipe.train
+    batches = len(loaders["train"])
+    steps = -(-batches // train.accumulate)
+    device = next(prepared.model.parameters()).device if train.device == "cpu" else _device()
+    sizes = ", ".join(f"{key} {len(value):,}" for key, value in prepared.data.items())
+    parameters = list(prepared.model.parameters())
+    trainable = sum(p.numel() for p in parameters if p.requires_grad)
+    return "\n".join(
+        [
+            f"recipe     {name}",
+            f"data       {recipe.data.name}: {sizes}; classes {', '.join(prepared.labels)}",
+            f"model      {recipe.model.encoder}, {recipe.model.pooling} pooling, {recipe.model.head} head; "
+            f"{trainable:,} of {sum(p.numel() for p in parameters):,} parameters trained",
+            f"steps      {min(steps * train.epochs, train.max_steps or steps * train.epochs):,} "
+            f"in {train.epochs} epochs; effective batch {recipe.data.batch_size * train.accumulate}",
+            f"precision  {engine.resolve_precision(train.precision, device)} on {device.type}",
+            f"folder     {train.folder}",
+            "",
+        ]
+    )
+
+
+def _device():
+    from accelerate import PartialState
+
+    return PartialState().device
+
+
+def score(model, loader) -> dict[str, Any]:
+    """Loss and metrics over a loader, macro-F1's 95 % interval, and F1 by class."""
+    found = predict(model, loader)
+    references, names = found.references.numpy(), model.config.id2label
+    low, high = bootstrap_interval(found.labels, references)
+    single = f1_score(references, found.labels, labels=sorted(names), average=None, zero_division=0.0)
+    return {
+        **evaluate(model, loader),
+        "f1_interval": [float(low), float(high)],
+        "f1_by_class": {names[c]: float(single[c]) for c in sorted(names)},
+        "rows": len(references),
+    }
+
+
+def score_text(found: Mapping[str, Any], split: str) -> str:
+    """The scores as Markdown."""
+    low, high = found["f1_interval"]
+    lines = [
+        f"| {split}, {found['rows']:,} rows | |",
+        "|---|---|",
+        f"| macro-F1 | {found['f1']:.4f} (95 % interval {low:.3f}–{high:.3f}) |",
+        *(f"| {key} | {found[key]:.4f} |" for key in ("accuracy", "precision", "recall", "loss")),
+        *(f"| F1 {name} | {value:.4f} |" for name, value in found["f1_by_class"].items()),
+    ]
+    return "\n".join(lines)
+
+
+def keep_recipe(recipe: Recipe) -> None:
+    """Writes recipe.yaml into the run's folder; refuses to resume a run that was started with another recipe."""
+    path, settings = Path(recipe.train.folder) / "recipe.yaml", dataclasses.asdict(recipe)
+    if path.is_file():
+        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+        other = [part for part in ("data", "model", "loss") if before.get(part) != settings[part]]
+        if recipe.train.resume and other:
+            raise ConfigError(
+                f"{path.parent} was started with another recipe: {', '.join(other)} differ. Resume with the same one, "
+                "or give another folder."
+            )
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{path.parent} cannot be written to: {error}. Give a --folder that can."
+        ) from error
+    checkpoint.write_text(path, yaml.safe_dump(settings, allow_unicode=True, sort_keys=False))
+
+
+def write_report(prepared, history: History, name: str) -> str:
+    """Writes report.md into the run's folder and returns it."""
+    folder = Path(prepared.recipe.train.folder)
+    columns = ["epoch", "train_loss", "validation_loss", "accuracy", "f1", "seconds"]
+    lines = [f"# {name}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    for row in history:
+        cells = [f"{row[c]:.4f}" if isinstance(row[c], float) else str(row[c]) for c in columns if c in row]
+        mark = " ←" if history.best and row["epoch"] == history.best["epoch"] else ""
+        lines.append("| " + " | ".join(cells) + f" |{mark}")
+    lines += [
+        "",
+        "The arrow marks the epoch that validation picked; its weights are in `best/`, and scored below.",
+        "",
+    ]
+    lines.append(score_text(score(prepared.model, prepared.loaders["test"]), "test"))
+    parts = count_parameters(prepared.model)
+    lines += ["", "```", str(parts), "```", ""]
+    text = "\n".join(lines)
+    checkpoint.write_text(folder / "report.md", text)
+    return text
+
+
+def prediction_rows(
+    texts: Sequence[str], found: Predictions, names: Mapping[int, str]
+) -> list[dict[str, Any]]:
+    """One row a text: the text, its label (or labels), and each class's probability."""
+    rows = []
+    for text, label, probabilities in zip(texts, found.labels, found.probabilities.tolist(), strict=True):
+        picked = (
+            names[int(label)] if label.ndim == 0 else ",".join(names[i] for i, on in enumerate(label) if on)
+        )
+        rows.append(
+            {"text": text, "label": picked, **{names[i]: round(p, 6) for i, p in enumerate(probabilities)}}
+        )
+    return rows
+
+
+def write_rows(rows: list[dict[str, Any]], out: str | None, *, as_json: bool) -> None:
+    """Prints rows, or writes them to a file, as CSV or as JSON lines."""
+    if as_json:
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    else:
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        text = buffer.getvalue()
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        checkpoint.write_text(Path(out), text)
+        print(f"{len(rows):,} rows written to {out}")
