@@ -119,7 +119,8 @@ class Audit:
         )
 
     def _repr_html_(self) -> str:
-        table = self.to_pandas()._repr_html_()
+        with pd.option_context("display.max_colwidth", None):
+            table = self.to_pandas().to_html(justify="left")
         return f"<p>{self.rows:,} rows, {self.kept:,} kept, {self.dropped:,} dropped</p>{table}"
 
 
