@@ -109,7 +109,7 @@ table.groupby("polarity").head(2)[["polarity", "style", "text"]].style.hide(axis
 # 넘어가기 전에 고르세요. 틀려도 잃을 것이 없고, 오히려 가장 많이 배웁니다. 내가 무엇을 믿고 있었는지 알게 되니까요.
 
 # %%
-guess = kl.predict("0.a", {"45 %, like always saying 긍정": 0.45, "60 %": 0.60, "75 %": 0.75, "95 %": 0.95})
+guess = kl.predict("0.a", {"45 %, like always saying 긍정": 45, "60 %": 60, "75 %": 75, "95 %": 95})
 
 # %% [markdown] tags=["en"]
 # ## Six lines
@@ -133,7 +133,7 @@ with kl.measure.stopwatch() as watch:
 
 # %%
 scores = kl.evaluate(model, loaders.test)
-kl.reveal(guess, measured=scores["accuracy"], text=f"Trained for {watch.seconds:.0f} seconds; {len(reviews['test'])} reviews never seen before.")
+kl.reveal(guess, measured=100 * scores["accuracy"], unit=" %", text=f"Trained for {watch.seconds:.0f} seconds; {len(reviews['test'])} reviews never seen before.")
 
 # %% [markdown] tags=["en"]
 # One number hides a lot. Here are the reviews that it was wrong about, sorted into what they are (rows) and what they were
