@@ -82,7 +82,12 @@ class Progress:
                 body += "<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>"
                 plain.append("  ".join(f"{n} {c}" for n, c in zip(names, cells, strict=True)))
             parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
-        return {"text/html": "\n".join(parts) or "<span></span>", "text/plain": "\n".join(plain)}
+        if end:
+            seconds = time.monotonic() - self._started
+            text = f"{self.done} of {self.total} steps, {seconds:.0f} s, {self.title}".strip(" ,")
+            parts.append(f"<small>{html.escape(text)}</small>")
+            plain.append(text)
+        return {"text/html": "\n".join(parts), "text/plain": "\n".join(plain)}
 
 
 def _shown(row: dict[str, Any]) -> dict[str, float]:

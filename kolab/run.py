@@ -75,7 +75,12 @@ class Run:
                 self._exit.callback(self.accelerator.end_training)
             self.signals = self._exit.enter_context(engine.Signals())
             self.bar = self._exit.enter_context(
-                Progress(self.total_steps, self.state.step, show=self.config.progress and self.is_main)
+                Progress(
+                    self.total_steps,
+                    self.state.step,
+                    show=self.config.progress and self.is_main,
+                    title=f"{self.precision} on {self.device.type}",  # "auto" says what it took
+                )
             )
             for row in self.state.rows:
                 self.bar.row(row)
