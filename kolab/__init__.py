@@ -21,7 +21,7 @@ _HOME = {
     "TrainConfig": "train", "fit": "train", "evaluate": "train",
 }  # fmt: skip
 _MODULES = (
-    "batching", "checkpoint", "checks", "data", "errors", "lesson", "losses", "measure", "metrics", "model", "optim",
+    "batching", "checkpoint", "checks", "data", "errors", "lesson", "lora", "losses", "measure", "metrics", "model", "optim",
     "plots", "text", "train", "widgets",
 )  # fmt: skip
 

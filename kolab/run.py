@@ -46,7 +46,8 @@ class Run:
         self.parameters = [p for group in groups for p in group["params"]]
         self.plain_model, self.loss = model, loss.to(self.device)
         self.model = self.accelerator.prepare_model(model.to(self.device))
-        self.optimizer = self.accelerator.prepare_optimizer(make_optimizer(groups))
+        optimizer = make_optimizer(groups, betas=config.betas, eps=config.eps)
+        self.optimizer = self.accelerator.prepare_optimizer(optimizer)
         self.schedule = make_schedule(
             self.optimizer.optimizer, config.schedule, config.warmup, self.total_steps
         )
@@ -193,7 +194,9 @@ class Run:
         state.step += 1
         state.step_in_epoch += 1
         self.sums[1] += weight
-        self.sums[2] += norm
+        self.sums[2] += norm.nan_to_num(
+            0.0, 0.0, 0.0
+        )  # infinite where fp16 overflowed: that step was skipped
         due = config.save_every != "epoch" and state.step % config.save_every == 0
         log = config.log_every and state.step % config.log_every == 0
         # On a CPU the sums can be read for nothing; on a GPU a NaN is noticed at the next reading.
@@ -227,7 +230,8 @@ class Run:
             "grad_norm": float(sums[2] / max(1, state.step_in_epoch)),
         }
         if "validation" in self.loaders:
-            found = self.evaluator(self.model, self.loaders["validation"])
+            # Not through DDP: a process without a share of the last batch would keep the others waiting.
+            found = self.evaluator(self.plain_model, self.loaders["validation"])
             row |= {("validation_loss" if name == "loss" else name): value for name, value in found.items()}
         row["seconds"] = round(state.seconds + engine.now() - self._began, 2)
         state.rows.append(row)
