@@ -52,11 +52,13 @@ def _depth(name: str, layers: int) -> int:
     return 0 if "embed" in name else layers
 
 
-def make_optimizer(groups: Iterable[dict], *, betas: tuple[float, float] = (0.9, 0.999)) -> torch.optim.AdamW:
+def make_optimizer(
+    groups: Iterable[dict], *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter, 2019), fused into one kernel where every parameter's device has one."""
     groups = list(groups)
     devices = {p.device.type for group in groups for p in group["params"]}
-    return torch.optim.AdamW(groups, betas=betas, eps=1e-8, fused=devices <= {"cpu", "cuda"})
+    return torch.optim.AdamW(groups, betas=tuple(betas), eps=eps, fused=devices <= {"cpu", "cuda"})
 
 
 def warmup_steps(warmup: float, total: int) -> int:

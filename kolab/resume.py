@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 def settings(run: "Run") -> dict[str, Any]:
     """The settings and the size of the data: what has to be the same in both halves of a run."""
     data = run.loaders["train"].dataset
-    return dataclasses.asdict(run.config) | {
+    values = dataclasses.asdict(run.config) | {
         "resolved_precision": run.precision,
         "examples": len(data),
         "batches": len(run.loader),
         "tokens": len(getattr(data, "tokens", [])),
     }
+    return json.loads(json.dumps(values))  # as they come back from the file: a tuple as a list
 
 
 def save(run: "Run") -> Path | None:

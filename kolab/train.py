@@ -38,7 +38,7 @@ class TrainConfig:
     folder: where to save; None for nowhere. save_every: "epoch" or a number of steps. keep: checkpoints kept.
     resume: go on where the folder's newest whole checkpoint stands. tracker: "tensorboard", "wandb" or None.
     log_every: steps between two logged losses, 0 for once an epoch. layer_decay, head_lr: see `optim.parameter_groups`.
-    device: "cpu" to leave a GPU alone.
+    device: "cpu" to leave a GPU alone. betas, eps: AdamW's; pre-training likes a shorter memory (0.9, 0.98) and 1e-6.
     """
 
     epochs: int = 4
@@ -65,6 +65,8 @@ class TrainConfig:
     layer_decay: float | None = None
     head_lr: float | None = None
     device: str | None = None
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
 
     def __post_init__(self):
         def need(name: str, ok: bool, rule: str) -> None:
@@ -81,7 +83,10 @@ class TrainConfig:
                 isinstance(value, int) and not isinstance(value, bool) and value >= 1,
                 "a whole number from 1",
             )
-        need("lr", positive(self.lr), "a finite number above 0")
+        for name in ("lr", "eps"):
+            need(name, positive(getattr(self, name)), "a finite number above 0")
+        right = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
+        need("betas", right, "two numbers from 0 and below 1")
         for name in ("weight_decay", "warmup", "min_delta"):
             need(
                 name,
