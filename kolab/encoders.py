@@ -138,7 +138,7 @@ def _random(config, seed: int) -> PreTrainedModel:
 def _read(folder: Path, config) -> PreTrainedModel:
     kind, options = encoder_class(config)
     try:
-        with _quiet():
+        with _no_report():
             encoder, report = kind.from_pretrained(
                 folder,
                 config=config,
@@ -222,17 +222,27 @@ def _no_weights(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def _quiet():
-    """No progress bar for a file of megabytes, and no load report: a language model's head is meant to be left over."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
+def no_bars():
+    """None of transformers' progress bars: these files are read in no time, and a notebook keeps them for ever."""
+    bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def _no_report():
+    """No load report either: the head of a language model is meant to be left over. We check what is missing."""
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with no_bars():
+            yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def _first_line(error: BaseException) -> str:

@@ -9,75 +9,25 @@ in `kolab/encoders.py`; it is also found here, so that a lesson needs one name.
 import inspect
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .classifier_config import HEADS, POOLINGS, ClassifierConfig
-from .encoders import ENCODERS, encoder_class, load_encoder
-from .errors import ConfigError
+from .encoders import ENCODERS, encoder_class, load_encoder, no_bars
+from .errors import CheckpointError, ConfigError
+from .pooling import AttentionPooling, ClsPooling, MeanPooling, make_pooling
 
 __all__ = [
     "ENCODERS", "HEADS", "POOLINGS", "AttentionPooling", "Classifier", "ClassifierConfig", "ClsPooling",
     "MeanPooling", "count_parameters", "load_encoder",
 ]  # fmt: skip
-
-
-class ClsPooling(nn.Module):
-    """The vector of each text's first token, [CLS]: (B, L, H), (B, L) → (B, H)."""
-
-    def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        first = mask.to(torch.uint8).argmax(dim=1)  # position 0, or where a left-padded text begins
-        return hidden[torch.arange(len(hidden), device=hidden.device), first]
-
-
-class MeanPooling(nn.Module):
-    """The mean of the vectors of the real tokens: (B, L, H), (B, L) → (B, H). A text without any gives zeros.
-
-    >>> hidden = torch.tensor([[[1.0], [3.0], [99.0]]])                # one text: two tokens and a padding
-    >>> MeanPooling()(hidden, torch.tensor([[1, 1, 0]]))
-    tensor([[2.]])
-    """
-
-    def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        mask = mask.bool().unsqueeze(-1)  # (B, L, 1)
-        # masked_fill, not a product: 0 · inf is nan. In float32 at least: in float16 2048 + 1 is 2048.
-        total = _at_least_float32(hidden).masked_fill(~mask, 0.0).sum(dim=1)  # (B, H)
-        return (total / mask.sum(dim=1).clamp(min=1)).to(hidden.dtype)
-
-
-class AttentionPooling(nn.Module):
-    """A weighted mean of the vectors of the real tokens, the weights learned: (B, L, H), (B, L) → (B, H).
-
-    One query q of H numbers gives each token the score q · h / √H; the softmax over the real tokens gives the
-    weights. q starts at zero, so that training begins at the plain mean. A text without any token gives
-    zeros.
-    """
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.query = nn.Parameter(torch.zeros(width))
-
-    def weights(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """The weight of each token, float32 or more (B, L): 0 on padding, adding up to 1 over a text."""
-        mask = mask.bool()
-        hidden = _at_least_float32(hidden)
-        scores = hidden @ self.query.to(hidden.dtype) / hidden.shape[-1] ** 0.5
-        lowest = torch.finfo(scores.dtype).min  # not -inf: a row of nothing but -inf has the softmax nan
-        return scores.masked_fill(~mask, lowest).softmax(dim=1).masked_fill(~mask, 0.0)
-
-    def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        weights = self.weights(hidden, mask).unsqueeze(-1)  # (B, L, 1)
-        values = _at_least_float32(hidden).masked_fill(~mask.bool().unsqueeze(-1), 0.0)
-        return (weights * values).sum(dim=1).to(hidden.dtype)
-
-
-def _at_least_float32(hidden: torch.Tensor) -> torch.Tensor:
-    return hidden.float() if hidden.dtype in (torch.float16, torch.bfloat16) else hidden
 
 
 class Classifier(PreTrainedModel):
@@ -103,7 +53,7 @@ class Classifier(PreTrainedModel):
                 module._is_hf_initialized = True
         width, classes = config.encoder.hidden_size, config.num_labels
         self.encoder = encoder
-        self.pool = _pooling(config.pooling, width)
+        self.pool = make_pooling(config.pooling, width)
         self.dropout = nn.Dropout(config.dropout)
         self.head = _head(config.head, width, classes, config.dropout)
         self._takes_types = (
@@ -203,21 +153,37 @@ class Classifier(PreTrainedModel):
         total = F.cross_entropy(logits.float(), labels, reduction="sum")
         return total / (len(labels) if count is None else count)
 
+    @classmethod
+    def from_pretrained(cls, folder, *args, **options) -> "Classifier":
+        """Reload what `save_pretrained` wrote: from the folder alone, in evaluation mode, without the network.
+
+        Raises `CheckpointError` when the weights are damaged, cut short, or only there as a pickled file.
+        """
+        options.setdefault("use_safetensors", True)
+        try:
+            with no_bars():
+                return super().from_pretrained(folder, *args, **options)
+        except SafetensorError as error:
+            raise CheckpointError(
+                f"{folder}: model.safetensors cannot be read ({error}). It is damaged or cut short: save it again."
+            ) from error
+        except OSError as error:
+            if Path(folder).is_dir() and (Path(folder) / "config.json").is_file():
+                raise CheckpointError(
+                    f"{folder} holds no model.safetensors. Pickled weights (.bin) are not read: they can run code."
+                ) from error
+            raise
+
     def save_pretrained(self, save_directory, *, tokenizer=None, **options):
         """Write config.json and model.safetensors, and the tokenizer's files if `tokenizer` is given.
 
         With the tokenizer the folder is complete: after `import kolab`, anybody's
         `transformers.pipeline("text-classification", model=folder)` gives this model's probabilities.
         """
-        super().save_pretrained(save_directory, **options)
+        with no_bars():
+            super().save_pretrained(save_directory, **options)
         if tokenizer is not None:
             tokenizer.save_pretrained(save_directory)
-
-
-def _pooling(name: str, width: int) -> nn.Module:
-    if name == "attention":
-        return AttentionPooling(width)
-    return MeanPooling() if name == "mean" else ClsPooling()
 
 
 def _head(name: str, width: int, classes: int, dropout: float) -> nn.Module:

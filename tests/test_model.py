@@ -342,6 +342,18 @@ def test_saved_folder_is_safetensors_and_needs_no_encoder(tmp_path, tokenizer, f
     assert torch.equal(reloaded(**batch()).logits, model(**batch()).logits)
 
 
+def test_a_damaged_classifier_is_named(tmp_path):
+    kl.Classifier.build(encoder_of(), NAMES).save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="cut short"):
+        kl.Classifier.from_pretrained(tmp_path)
+    weights.unlink()
+    torch.save({}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"no model\.safetensors.*can run code"):
+        kl.Classifier.from_pretrained(tmp_path)
+
+
 # --- load_encoder ----------------------------------------------------------------------------------------------
 
 
@@ -507,6 +519,7 @@ def test_a_silent_hub_gives_up_within_ten_seconds(empty_cache, monkeypatch):
     server = socket.create_server(("127.0.0.1", 0))
     api = huggingface_hub.HfApi(endpoint=f"http://127.0.0.1:{server.getsockname()[1]}")
     monkeypatch.setattr(hub, "model_info", api.model_info)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub, "SECONDS", 2.0)
     start = time.perf_counter()
     with pytest.raises(ConfigError, match=r"cannot be reached.*hf download owner/model.*kolab-mini"):
