@@ -3,7 +3,7 @@
 #   LAB_ARGS="--no-browser --port=8899"   options for JupyterLab             make lab
 #   NB="02 04"                            only lessons whose names begin so  make notebooks, make test-notebooks
 #   REPO=owner/name                       the course's public address        make notebooks
-#   JOBS=4                                how many tests or notebooks run at once
+#   JOBS=4                                how many tests run at once
 #   PYTHON=python3.12                     the Python that the virtual environment is made with
 
 PYTHON   ?= python3
@@ -78,6 +78,8 @@ $(READY): pyproject.toml constraints.txt | $(VENV)/.made
 	$(BIN)/python -m pip install -qq -c constraints.txt $(TORCH_FROM) torch
 	$(BIN)/python -m pip install -qq -c constraints.txt -e ".[lab,test]"
 	$(BIN)/python -m ipykernel install --sys-prefix --name kolab --display-name KoLab
+	@# No question about Jupyter news over the first lesson, and no request to the network for it.
+	@$(BIN)/jupyter labextension disable --level=sys_prefix "@jupyterlab/apputils-extension:announcements" 2>/dev/null
 	@touch $@
 
 $(VENV)/.made:
