@@ -79,12 +79,12 @@ def compare(functions: Mapping[str, Callable[[], Any]], *, repeats: int = 5, war
     if not functions or repeats < 1:
         raise ConfigError("compare wants at least one function and one repeat.")
     names = list(functions)
+    gc.collect()  # else the first function pays for what earlier cells have left behind
     rounds: list[dict[str, float]] = []
     for turn in range(warmup + repeats):
         shift = turn % len(names)
         times = {}
         for name in names[shift:] + names[:shift]:
-            gc.collect()  # else one function pays for what another left behind
             with stopwatch() as watch:
                 functions[name]()
             times[name] = watch.seconds

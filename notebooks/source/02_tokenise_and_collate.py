@@ -127,12 +127,13 @@ print(f"tokens a word: {np.average(cost['tokens'], weights=cost['times']):.2f}; 
 cost.sort_values("extra tokens", ascending=False).head(8).reset_index(drop=True)
 
 # %% [markdown] tags=["en"]
-# 영화 (film) and 감독 (director) are one token, 배터리 (battery) three, and 앱 (app) is **four**: an empty `▁` and three bytes. A review of a phone costs this encoder more tokens than a review of a film of the same length,
-# and its meaning has to be put together from smaller parts. Before you take an encoder, look at *your* words in *its* vocabulary.
+# 영화 (film) and 감독 (director) are one token, 배터리 (battery) three, and 앱 (app) is **four**: an
+# empty `▁` and three bytes. What a phone is about costs this encoder more tokens than what a film is about, and the meaning has to be
+# put together from smaller parts. Before you take an encoder, look at *your* words in *its* vocabulary.
 
 # %% [markdown] tags=["ko"]
-# 영화와 감독은 토큰 하나인데 배터리는 셋이고, 앱은 **넷**입니다. 빈 `▁` 하나와 바이트 셋이에요. 길이가 같아도
-# 휴대폰 리뷰는 영화 리뷰보다 토큰을 더 많이 쓰고, 뜻도 더 작은 조각을 모아서 알아내야 합니다. 인코더를 고르기 전에 *내* 단어가
+# 영화와 감독은 토큰 하나인데 배터리는 셋이고, 앱은 **넷**입니다. 빈 `▁` 하나와 바이트 셋이에요. 휴대폰
+# 이야기는 영화 이야기보다 토큰을 더 많이 쓰고, 뜻도 더 작은 조각을 모아서 알아내야 해요. 인코더를 고르기 전에 *내* 단어가
 # *그* 어휘에서 어떻게 되는지 먼저 보세요.
 
 # %% [markdown] tags=["en"]
@@ -241,33 +242,34 @@ kl.reveal(guess, measured=times.loc["1,000 at a time", "times as fast"], unit=" 
 kl.plots.bars(times["times as fast"], baseline=1, digits=1, xlabel="times as fast as one by one", title=f"map over {len(some):,} reviews")
 
 # %% [markdown] tags=["en"]
-# Twice, and batches of ten are no gain at all. Where does the time go? Take the two parts asunder: `map` with a function that does
-# nothing, and the tokenizer without `map`.
+# Twice, and batches of ten are no gain at all. Where does the time go? Take the two parts asunder: `map` with a function that
+# only hands back zeros, and the tokenizer without `map`.
 
 # %% [markdown] tags=["ko"]
-# 두 배입니다. 열 줄씩 묶는 것은 이득이 없고요. 시간은 어디에 쓰였을까요? 둘을 떼어 봅시다. 아무 일도 안 하는 함수로 `map`만,
-# 그리고 `map` 없이 토크나이저만.
+# 두 배입니다. 열 줄씩 묶는 것은 이득이 없고요. 시간은 어디에 쓰였을까요? 둘을 떼어 봅시다. 0만 돌려주는 함수로 `map`만, 그리고
+# `map` 없이 토크나이저만.
 
 # %%
 some_texts = list(some["text"])
+nothing = {name: [0] * 32 for name in tokenizer("가")}  # what the tokenizer would return, without its work
 parts = kl.measure.compare({
-    "map alone, one by one": lambda: some.map(lambda row: {"n": 1}, keep_in_memory=True, load_from_cache_file=False),
-    "map alone, 1,000 at a time": lambda: some.map(lambda rows: {"n": [1] * len(rows["text"])}, batched=True, keep_in_memory=True, load_from_cache_file=False),
+    "map alone, one by one": lambda: some.map(lambda row: nothing, keep_in_memory=True, load_from_cache_file=False),
+    "map alone, 1,000 at a time": lambda: some.map(lambda rows: {name: [zeros] * len(rows["text"]) for name, zeros in nothing.items()}, batched=True, keep_in_memory=True, load_from_cache_file=False),
     "tokenizer alone, one by one": lambda: [tokenizer(text) for text in some_texts],
     "tokenizer alone, all at once": lambda: tokenizer(some_texts),
 }, repeats=kl.pick(full=5, quick=1))
 kl.plots.bars(1e6 * parts["seconds"] / len(some), digits=0, xlabel="microseconds a review")
 
 # %% [markdown] tags=["en"]
-# Batching makes `map` itself several times cheaper, but the cutting, which is most of the work, has to be done either way. So the
-# claim stands as 'faster', and the size of it depends on what the function costs: huge for a function that
+# Batching makes `map` itself less than half as dear and spares the tokenizer a call per text, but the cutting, which is most of the
+# work, has to be done either way. So the claim stands as 'faster', and the size of it depends on what the function costs: huge for a function that
 # does next to nothing, nothing for one that does a lot. (A fast tokenizer can also spread a batch over many cores. `kl.setup()` has
 # switched that off, since it does not go together with the worker processes that come later in this lesson: with eight
 # cores, set `TOKENIZERS_PARALLELISM=true` and measure again. `num_proc=4`, also seen in print, starts four processes for
 # work that is over in a second.)
 
 # %% [markdown] tags=["ko"]
-# 배치로 묶으면 `map` 자체는 몇 배나 싸지지만, 일의 대부분인 자르기는 어느 쪽이든 똑같이 해야 합니다. 그러니 '빠르다'는 말은 맞고,
+# 배치로 묶으면 `map` 자체의 값은 반 아래로 떨어지고 토크나이저를 글마다 부르는 값도 줄지만, 일의 대부분인 자르기는 어느 쪽이든 똑같이 해야 합니다. 그러니 '빠르다'는 말은 맞고,
 # 얼마나인지는 함수가 하는 일에 달렸습니다. 거의 아무 일도 안 하는 함수라면 엄청나고, 일이 많은 함수라면 없다시피 해요. (빠른 토크나이저는
 # 배치를 여러 코어에 나눌 수도 있습니다. 뒤에 나올 워커 프로세스와 같이 쓸 수 없어서 `kl.setup()`이 꺼 두었어요. 코어가 여덟이라면
 # `TOKENIZERS_PARALLELISM=true`로 켜고 다시 재 보세요. 역시 흔히 보이는 `num_proc=4`는 1초면 끝날 일에 프로세스를 넷이나 띄웁니다.)
@@ -309,7 +311,7 @@ print("read: ", tokenizer.decode(ids[1:31]), "\nlost: ", tokenizer.decode(ids[31
 # (0.9: nine in ten) keep all their tokens. Stuck? `kl.hint("2.1")`, up to three times.
 
 # %% [markdown] tags=["ko"]
-# 32에서 자르면 셋 중 하나가 넘는 리뷰가 끝을 잃습니다. 한국어에서는 결론이 바로 그 끝에 오죠. 위의 리뷰에서는 '반품합니다'가 사라졌어요.
+# 32에서 자르면 리뷰 셋 가운데 하나 이상이 끝을 잃습니다. 한국어에서는 결론이 바로 그 끝에 오죠. 위의 리뷰에서는 '반품합니다'가 사라졌어요.
 # 128이면 400개 가운데 하나만 잘립니다. 게다가 좋은 콜레이터는 *그 배치에서* 가장 긴 글까지만 패딩하니까, 그만큼 긴 글이 없으면 한도를
 # 넉넉히 잡아도 드는 것이 없습니다. 그러니 **한도는 포함률(coverage)을 보고 넉넉하게 정하고, 아끼는 일은 배치에 맡기세요.**
 #
@@ -588,9 +590,9 @@ kl.plots.padding({name: [batch_of(name, b)["attention_mask"] for b in list(sampl
 # 퍼센트만 남습니다. 모델에는 어떤 차이가 있을까요? 같은 리뷰 320개를 세 방식으로 묶어서, 순전파에 걸리는 시간과 결과를 견줘 봅시다.
 
 # %%
-def sample(count):  # batches of all widths, from the shortest to the longest
+def sample(count):  # every so-many-th batch by width, so that a few stand for the epoch
     batches = sorted(schemes["bucketed"], key=lambda b: dataset.lengths[b].max())
-    return [batches[i] for i in np.linspace(0, len(batches) - 1, count).round().astype(int)]
+    return [batches[int((k + 0.5) * len(batches) / count)] for k in range(count)]
 
 bucketed = sample(kl.pick(full=10, quick=2))
 mixed = np.random.default_rng(0).permutation(np.concatenate(bucketed))
@@ -616,15 +618,15 @@ print(f"largest difference between two [CLS] vectors of the same review: {differ
 speed[["seconds", "times as fast", "fewer positions"]].round(2)
 
 # %% [markdown] tags=["en"]
-# The same vectors, to rounding, in about a third of the time; the time follows the number of positions. No other change in this course
-# makes training faster at so low a price: **no parameter, no precision, no result is touched.**
+# The same vectors, to rounding, in about a third of the time; the time follows the number of positions. **Nothing that is
+# computed changes: no parameter, no precision, no result.**
 #
-# The price is some chance. Within a pool (풀) of batches, who meets whom is decided by length. `pool` says how many batches are sorted
+# What it costs is some chance. Within a pool (풀) of batches, who meets whom is decided by length. `pool` says how many batches are sorted
 # together: small pools leave more to chance and more padding. `kl.make_loaders` takes 64.
 
 # %% [markdown] tags=["ko"]
-# 벡터는 반올림 오차까지 같고 시간은 3분의 1쯤입니다. 시간은 자리의 수를 따라가요. 이 과정에서 이만큼 싸게 학습을 빠르게 하는 방법은 또
-# 없습니다. **파라미터도, 정밀도도, 결과도 건드리지 않으니까요.**
+# 벡터는 반올림 오차까지 같고 시간은 3분의 1쯤입니다. 시간은 자리의 수를 따라가요. **계산되는 것은 아무것도 바뀌지
+# 않습니다. 파라미터도, 정밀도도, 결과도요.**
 #
 # 대신 우연을 조금 내줍니다. 한 풀(pool) 안에서는 누가 누구와 만날지를 길이가 정하니까요. `pool`은 함께 정렬할 배치의 수입니다. 풀이 작으면
 # 우연이 더 남고 패딩도 더 남습니다. `kl.make_loaders`는 64를 씁니다.
@@ -667,7 +669,7 @@ if FORK:
 
 # %% [markdown] tags=["ko"]
 # 프로세스입니다. 저마다 데이터셋의 사본을 갖고, 새로 띄워야 하고, 만든 배치를 공유 메모리로 돌려보냅니다. 배치를 만드는 일이 무거울 때나
-# 수지가 맞아요. 그러니 두 경우를 재 봅시다. 번호가 이미 준비된 우리 데이터셋, 그리고 물어볼 때마다 글을 토큰화하는 데이터셋(공개된 코드에
+# 수지가 맞아요. 그러니 두 경우를 재 봅시다. 토큰 번호가 이미 준비된 우리 데이터셋, 그리고 물어볼 때마다 글을 토큰화하는 데이터셋(공개된 코드에
 # 많습니다).
 
 # %%
@@ -688,6 +690,7 @@ def loading(data, workers):
         rounds.append(1000 * watch.seconds / len(loader))
     return rounds
 
+warnings.filterwarnings("ignore", message="This DataLoader will create")  # torch advises against more workers than cores
 rows = []
 for name, data in {"ids ready": dataset, "tokenised each time": EachTime()}.items():
     for workers in (kl.pick(full=(0, 1, 2, 4), quick=(0, 2)) if FORK else (0,)):
@@ -705,11 +708,11 @@ loads.round(2).rename_axis(columns="ms a batch")
 # of a training step loading has:
 
 # %% [markdown] tags=["ko"]
-# 번호가 준비되어 있으면 프로세스 하나가 배치를 1밀리초도 안 되는 사이에 만들고, **워커는 하나를 더할 때마다 느려집니다.** 띄우고 텐서를
+# 토큰 번호가 준비되어 있으면 프로세스 하나가 배치를 1밀리초도 안 되는 사이에 만들고, **워커는 하나를 더할 때마다 느려집니다.** 띄우고 텐서를
 # 주고받는 값이 하는 일보다 훨씬 크니까요. 글을 매번 토큰화하면 배치가 비싸지니까 노는 코어가 있다면 워커로 얻는 것이 있습니다. 하지만 더
 # 나은 처방은 그 일을 에폭마다 되풀이하지 않는 것이에요.
 #
-# 그러면 약속했던 학습 시간의 4분의 1은요? 워커가 할 수 있는 최선은 로딩을 공짜로 만드는 것입니다. 그러니 물을 것은, 학습 한 걸음에서
+# 그러면 약속했던 학습 시간의 4분의 1은요? 워커가 할 수 있는 최선은 로딩을 공짜로 만드는 것입니다. 그러니 물을 것은, 학습 한 스텝에서
 # 로딩이 차지하는 몫이 얼마인가입니다.
 
 # %%
@@ -739,8 +742,8 @@ print(f"even if loading were free, training would take {1 - share:.2%} of the ti
 # `kl.make_loaders` has `workers=0`.
 
 # %% [markdown] tags=["ko"]
-# CPU에서는 그 주장이 설 자리가 없습니다. 빠른 GPU라면 한 걸음이 10밀리초일 수도 있고, 그때 로딩 0.5밀리초는 5 %가 됩니다. 그래도 4분의
-# 1은 아니에요. 4분의 1이 가능하려면 로딩이 적어도 4분의 1을 차지해야 합니다. 풀어야 하는 이미지라든가, `__getitem__`에서 토큰화할 때처럼요.
+# CPU에서는 그 주장이 설 자리가 없습니다. 빠른 GPU라면 한 스텝이 10밀리초일 수도 있고, 그때 로딩 0.5밀리초는 5 %가 됩니다. 그래도 4분의
+# 1은 아니에요. 4분의 1이 가능하려면 로딩이 적어도 4분의 1을 차지해야 합니다. 압축을 풀어야 하는 이미지라든가, `__getitem__`에서 토큰화할 때처럼요.
 # **몫부터 재세요. 워커가 줄 수 있는 최대가 바로 그만큼입니다.** `kl.make_loaders`의 기본값이 `workers=0`인 까닭이에요.
 
 # %% [markdown] tags=["en"]
@@ -772,7 +775,7 @@ class OnDevice(Dataset):
 
 # %% [markdown] tags=["ko"]
 # 두 번째 잘못은 GPU가 없어도 보입니다. GPU에 있는 텐서를 건드리는 일은 하나하나가 GPU에 보내는 명령이고, 할 일이 아무리 적어도 보내는 데만
-# 몇 마이크로초가 걸립니다. 배치 32개를 만드는 데 드는 명령을 세어 봅시다.
+# 몇 마이크로초가 걸립니다. 32개짜리 배치 하나를 만드는 데 드는 명령을 세어 봅시다.
 
 # %%
 from torch.utils._python_dispatch import TorchDispatchMode
