@@ -1,4 +1,4 @@
-"""The command line: `kolab train`, `evaluate`, `predict`, `doctor`, `bench`, `results`."""
+"""The command line: `kolab train`, `evaluate`, `predict`, `pretrain`, `doctor`, `bench`, `results`."""
 
 import dataclasses
 import difflib
@@ -17,6 +17,7 @@ USAGE = """usage: kolab COMMAND …
   kolab train --config RECIPE.yaml [--train.lr 3e-4 …]   train as a recipe says; any field can be changed
   kolab evaluate RUN [--split test]                       the metrics of a finished run
   kolab predict RUN "문장" … | --file F [--out F] [--json]  labels and probabilities
+  kolab pretrain CORPUS --minutes 60 [--folder F] [--resume]  a tokenizer and a BERT of your own
   kolab doctor                                            what is wrong with the installation, if anything
   kolab bench NAME [--quick]                              repeat a measurement and record it
   kolab results [NAME]                                    show what was recorded
@@ -29,8 +30,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command. Exit codes: 0 done, 1 an explained error, 2 wrong usage, 130 or 143 stopped by a signal."""
     argv = sys.argv[1:] if argv is None else argv
     commands = {
-        "train": _train, "evaluate": _evaluate, "predict": _predict, "doctor": _doctor, "bench": _bench,
-        "results": _results,
+        "train": _train, "evaluate": _evaluate, "predict": _predict, "pretrain": _pretrain,
+        "doctor": _doctor, "bench": _bench, "results": _results,
     }  # fmt: skip
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE, end="")
@@ -250,6 +251,27 @@ def _read_texts(path: Path) -> list[str]:
     if not texts:
         raise DataError(f"{path} holds no rows.")
     return texts
+
+
+# ---- pretrain
+
+
+def _pretrain(argv: list[str]) -> int:
+    from kolab import doctor
+    from kolab.pretrain import pretrain
+    from kolab.pretrain_config import PretrainConfig, add_options
+
+    parser = _parser("pretrain", "Train a tokenizer and a BERT on any texts, by masked-language modelling.")
+    add_options(parser)
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --folder")
+    args = vars(parser.parse_args(argv))
+    resume = args.pop("resume")
+    if not args["corpus"] and not resume:
+        parser.error("give a corpus: a text file, or a .csv or .parquet table")
+    doctor.quieten()
+    folder = pretrain(PretrainConfig(**args), resume=resume)
+    print(f"Ready: {folder}. Use it as kl.load_encoder({str(folder)!r}).")
+    return 0
 
 
 # ---- doctor, bench, results
