@@ -110,3 +110,12 @@ def test_flops_per_token_counts_matrices_and_attention():
     weights = 2 * (4 * 8 * 8 + 2 * 8 * 16)
     assert measure.flops_per_token(model, 10) == 2 * weights + 4 * 2 * 10 * 8
     assert measure.flops_per_token(model, 10, training=True) == 3 * measure.flops_per_token(model, 10)
+
+
+@pytest.mark.slow
+def test_the_loading_bench_runs():
+    from kolab.benches import loading
+
+    table, meta = loading.run(quick=True)
+    assert {"ids ready", "tokenised each time"} <= set(table["way"]) and (table["ms a batch"] > 0).all()
+    assert table["share of step"].between(0, 1).all() and meta["batch_size"] == 32
