@@ -247,6 +247,18 @@ def test_autocast_bfloat16_stays_close():
     torch.testing.assert_close(logits.float(), model(**inputs).logits, atol=2e-2, rtol=0)
 
 
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing_enable.*")
+def test_gradient_checkpointing_gives_the_same_gradients():
+    one, two = (kl.Classifier.build(encoder_of(), NAMES, seed=0) for _ in range(2))
+    two.gradient_checkpointing_enable()
+    for model in (one, two):
+        model.train()
+        torch.manual_seed(0)
+        model(**batch(), labels=torch.tensor([0, 1, 2])).loss.backward()
+    for (name, p), q in zip(one.named_parameters(), two.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, msg=name)
+
+
 @pytest.mark.parametrize(
     "options, message",
     [

@@ -47,6 +47,7 @@ import kolab as kl
 kl.setup()
 
 # %%
+from collections import Counter
 import numpy as np, pandas as pd, torch
 import torch.nn.functional as F
 from torch import nn
@@ -303,16 +304,15 @@ B, L, H = hidden.shape
 shapes = {"input_ids\n(B, L)": (1, L), "embeddings\n(B, L, H)": (H, L), "last layer\n(B, L, H)": (H, L),
           "pooled\n(B, H)": (H, 1), "logits\n(B, C)": (len(names), 1)}
 figure, ax = kl.plots.new(width=10, height=3)
-x, steps = 0.0, iter(["look up →", "layers →", "pool →", "head →"])
+x, steps = 0.0, iter(["look up →", "6 layers →", "pooling →", "head →"])
 for label, (wide, high) in shapes.items():
     wide, high = 0.25 * wide ** 0.5, 0.5 * high ** 0.5                # square roots: 256 beside 3 on one picture
     for text in reversed(range(B)):                                  # one sheet a text, the first in front
         ax.add_patch(Rectangle((x + 0.25 * text, 0.25 * text), wide, high, facecolor=kl.plots.SKY, edgecolor="black", alpha=0.9))
-    ax.text(x + wide / 2 + 0.15, -0.25, label, ha="center", va="top", fontsize=9)
-    x += max(wide, 1.0) + 1.9
-    if label != "logits\n(B, C)":
-        ax.annotate(next(steps), (x - 0.35, 0.5), (x - 1.2, 0.5), fontsize=9, ha="center", va="center", color=kl.plots.RED)
-ax.set(xlim=(-0.8, x - 0.6), ylim=(-1.4, 3.4), title=f"What flows: B = {B} texts, L = {L} tokens, H = {H} numbers, C = {len(names)} classes")
+    ax.text(x + wide / 2, -0.25, label, ha="center", va="top", fontsize=9)
+    ax.text(x + wide + 1.45, 0.4, next(steps, ""), ha="center", va="center", color=kl.plots.RED, fontsize=9)
+    x += wide + 2.6
+ax.set(xlim=(-0.8, x - 1.9), ylim=(-1.4, 3.4), title=f"What flows: B = {B} texts, L = {L} tokens, H = {H} numbers, C = {len(names)} classes")
 ax.axis("off")
 figure
 
@@ -499,6 +499,8 @@ figure = kl.plots.lines(curves, xlabel="step", ylabel="loss on the one batch", t
 for height, label in ((np.log(3), "ln 3: no opinion"), (-np.log(np.e / (np.e + 2)), "the floor of a double softmax")):
     figure.axes[0].axhline(height, color=kl.plots.GREY, linestyle="--", linewidth=0.8)
     figure.axes[0].text(STEPS, height + 0.02, label, ha="right", fontsize=8, color=kl.plots.GREY)
+figure.axes[0].lines[0].set(linewidth=6, alpha=0.4)                    # two of the curves lie on one another
+figure.axes[0].legend(loc="center right", bbox_to_anchor=(1, 0.72))
 figure
 
 # %% [markdown] tags=["en"]
@@ -514,13 +516,12 @@ figure
 # %%
 def movement(model, before):
     """How far each part has moved, relative to its own length."""
-    parts = {}
-    for name, value in model.named_parameters():
-        part = parts.setdefault(name.split(".")[0] if not name.startswith("encoder") else ".".join(name.split(".")[:4])
-                                if ".layer." in name else "encoder.embeddings", [0.0, 0.0])
-        part[0] += (value - before[name]).pow(2).sum().item()
-        part[1] += before[name].pow(2).sum().item()
-    return {part: (change / size) ** 0.5 for part, (change, size) in parts.items()}
+    change, size = Counter(), Counter()
+    for name, value in model.named_parameters():                         # encoder.encoder.layer.3.… is part of layer 3
+        part = f"layer {name.split('.')[3]}" if ".layer." in name else "embeddings" if "embeddings" in name else "head"
+        change[part] += (value - before[name]).pow(2).sum().item()
+        size[part] += before[name].pow(2).sum().item()
+    return {part: (change[part] / size[part]) ** 0.5 for part in size}
 
 figure = kl.plots.bars(movement(model, before), percent=True, title="'Head left out' after the one batch: change of each part")
 figure.axes[0].set_xticks([])
@@ -607,7 +608,8 @@ config = kl.TrainConfig(epochs=EPOCHS, lr=4e-4, keep_best=False, progress=False)
 runs = {}
 for name in ("pre-trained", "random"):
     model = fresh(pretrained=name == "pre-trained")
-    runs[name] = (model, kl.fit(model, loaders, config))
+    history = kl.fit(model, loaders, config)
+    runs[name] = (model.cpu(), history)                                   # a GPU, if there is one, has done its part
 pd.DataFrame({name: [row["f1"] for row in history] for name, (_, history) in runs.items()},
              index=pd.RangeIndex(1, EPOCHS + 1, name="epoch")).style.format("{:.3f}")
 
@@ -674,7 +676,8 @@ figure, ax = kl.plots.new(height=2.8)
 ax.hist(scores, bins=25, color=kl.plots.SKY)
 ax.axvline(right, color=kl.plots.RED, label=f"all of it in evaluation mode: {right:.3f}, every time")
 ax.set(xlabel="macro-F1", ylabel="evaluations", title="One model, 200 evaluations with the head's dropout left on")
-ax.legend()
+ax.set_ylim(top=1.3 * ax.get_ylim()[1])
+ax.legend(loc="upper left")
 print(f"from {scores.min():.3f} to {scores.max():.3f}; on average {changed:.1f} of {len(labels)} predictions differ from the model's own")
 figure
 
