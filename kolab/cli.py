@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import importlib
+import inspect
 import json
 import os
 import pkgutil
@@ -301,7 +302,8 @@ def _bench(argv: list[str]) -> int:
     parser = _parser("bench", "Repeat a measurement and record it in data/results, with the machine's name.")
     parser.add_argument("name", metavar="NAME", help=", ".join(_benches()))
     parser.add_argument("--quick", action="store_true", help="trimmed, and not recorded")
-    args = parser.parse_args(argv)
+    parser.add_argument("--record-as", metavar="NAME", help="record it under another name")
+    args, more = parser.parse_known_args(argv)
     if args.name not in _benches():
         known = _benches()
         raise ConfigError(
@@ -310,13 +312,24 @@ def _bench(argv: list[str]) -> int:
     from kolab import doctor, measure
 
     doctor.quieten()
-    table, meta = importlib.import_module(f"kolab.benches.{args.name}").run(quick=args.quick)
+    run = importlib.import_module(f"kolab.benches.{args.name}").run
+    table, meta = run(quick=args.quick, **_bench_options(run, args.name, more))
     print(table.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
     if args.quick:
         print("Trimmed: not recorded.")
     else:
-        print(f"Recorded in {measure.record(args.name, table, **meta)}")
+        print(f"Recorded in {measure.record(args.record_as or args.name, table, **meta)}")
     return 0
+
+
+def _bench_options(run: Any, name: str, words: list[str]) -> dict[str, Any]:
+    """What a measurement can be told besides --quick: the keywords of its `run`, as --keyword value."""
+    parser = _parser(f"bench {name}", run.__doc__)
+    for key, known in inspect.signature(run).parameters.items():
+        if key != "quick":
+            kind = str if known.default is None else type(known.default)
+            parser.add_argument("--" + key.replace("_", "-"), type=kind, default=known.default)
+    return vars(parser.parse_args(words))
 
 
 def _results(argv: list[str]) -> int:

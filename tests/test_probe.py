@@ -1,0 +1,111 @@
+"""The probe: which rows it takes, how it adds up, and that any folder can be probed."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from transformers import AutoTokenizer, BertConfig, BertModel
+
+from kolab.benches import probe
+from kolab.cli import main
+from kolab.corpus import held_out
+from kolab.data import data_path
+from kolab.errors import ConfigError, DataError
+from kolab.text import near_key
+
+FILMS = [film for film in map(str, range(200)) if held_out(film, 0)]
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    """400 reviews of held-out films and 400 of others, with repeated and empty texts among them."""
+    others = [film for film in map(str, range(200)) if not held_out(film, 0)]
+    chance, rows = np.random.default_rng(0), []
+    for number in range(800):
+        films = FILMS if number % 2 else others
+        text = f"{'숨은' if number % 2 else '보통'} 영화 {number // 2 if number % 7 else 0}번 정말 재밌다"
+        rows.append(
+            {
+                "id": str(number), "movie": str(chance.choice(films)), "rating": int(chance.integers(1, 11)),
+                "date": "15.08.25", "text": text if number % 11 else None,
+            }
+        )  # fmt: skip
+    path = tmp_path_factory.mktemp("raw") / "raw.parquet"
+    pd.DataFrame(rows).to_parquet(path)
+    return path
+
+
+def test_rows_are_balanced_held_out_and_never_twice(raw):
+    data = probe.film_probe(raw, train=31, test=20)
+    assert [np.bincount(data[name]["label"]).tolist() for name in ("train", "test")] == [
+        [11, 10, 10],
+        [7, 7, 6],
+    ]
+    texts = [*data["train"]["text"], *data["test"]["text"]]
+    assert len({near_key(text) for text in texts}) == 51 and all(text.startswith("숨은") for text in texts)
+    ratings = pd.read_parquet(raw).dropna().groupby("text")["rating"].apply(set)
+    for name in ("train", "test"):
+        for row in data[name]:
+            allowed = list(probe.RATINGS.values())[row["label"]]
+            assert ratings[row["text"]] & set(allowed)
+    again = probe.film_probe(raw, train=31, test=20)
+    assert list(again["train"]["text"]) == list(data["train"]["text"])
+
+
+def test_a_file_that_is_no_raw_corpus_is_named(raw, tmp_path):
+    with pytest.raises(DataError, match="but 2,510 are needed"):
+        probe.film_probe(raw)
+    pd.DataFrame({"text": ["글"]}).to_parquet(tmp_path / "other.parquet")
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1")
+    for name in ("none.parquet", "other.parquet", "torn.parquet"):
+        with pytest.raises(DataError, match=f"{name} cannot be read as the raw film reviews"):
+            probe.film_probe(tmp_path / name)
+    with pytest.raises(ConfigError, match="seeds is 0"):
+        probe.run(seeds=0)
+
+
+def test_the_bag_learns_what_words_tell():
+    texts = [f"정말 {word} {number}" for number in range(30) for word in ("재밌어요", "지루해요")]
+    found = probe.bag_of_ngrams(texts, [0, 1] * 30, ["너무 재밌어요", "아주 지루해요"])
+    assert found.tolist() == [0, 1]
+
+
+def test_the_summary_has_mean_and_standard_deviation():
+    scores = [
+        {"task": "t", "part": "all", "model": m, "f1": f1, "seconds": 2.0}
+        for m, f1 in [("a", 0.5), ("b", 0.1), ("a", 0.7)]
+    ]
+    table = probe.summary(scores)
+    assert table["model"].tolist() == ["a", "b"] and table["runs"].tolist() == [2, 1]
+    assert table["macro_f1"].tolist() == [0.6, 0.1] and table["sd"][0] == pytest.approx(0.1414)
+
+
+def test_any_folder_can_be_probed(raw, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "mine"
+    tokenizer = AutoTokenizer.from_pretrained(data_path("kolab-mini"))
+    shape = BertConfig(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+                       intermediate_size=32, max_position_embeddings=256)  # fmt: skip
+    BertModel(shape, add_pooling_layer=False).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    whole = probe.film_probe
+    monkeypatch.setattr(probe, "film_probe", lambda path: whole(path, train=60, test=60))
+    monkeypatch.setenv("KOLAB_NSMC_RAW", str(raw))
+    assert main(["bench", "probe", "--quick", "--encoder", str(folder), "--lr", "1e-3"]) == 0
+    found = capsys.readouterr().out
+    for words in (
+        "film reviews",
+        "hard",
+        "plain",
+        "emotions",
+        "mine",
+        probe.RANDOM,
+        probe.BAG,
+        "not recorded",
+    ):
+        assert words in found
+    monkeypatch.delenv("KOLAB_NSMC_RAW")
+    monkeypatch.setattr(probe, "_models", lambda *_: iter(()))
+    monkeypatch.setattr(probe, "summary", lambda scores: pd.DataFrame(scores))
+    assert main(["bench", "probe", "--quick"]) == 0
+    assert "film reviews are left out" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["bench", "probe", "--sedes", "3"])
