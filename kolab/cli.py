@@ -271,7 +271,8 @@ def _pretrain(argv: list[str]) -> int:
         parser.error("give a corpus: a text file, or a .csv or .parquet table")
     doctor.quieten()
     folder = pretrain(PretrainConfig(**args), resume=resume)
-    print(f"Ready: {folder}. Use it as kl.load_encoder({str(folder)!r}).")
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(f"Ready: {folder}. Use it as kl.load_encoder({str(folder)!r}).")
     return 0
 
 

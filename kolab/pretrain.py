@@ -6,7 +6,8 @@ The recipe is BERT's (Devlin et al., 2019) with RoBERTa's changes (Liu et al., 2
 masks drawn anew in each pass, Adam with betas (0.9, 0.98) and eps 1e-6, no dropout for a model this small.
 
 A run's folder holds `pretrain.json` (settings, what the corpus held, the plan), `tokenizer/`, `corpus.npz` (the token
-ids), `history.jsonl`, `checkpoints/` and, in the end, `model/`: what others load. `--resume` needs nothing but the
+ids), `history.jsonl` (an epoch there is the stretch between two evaluations), `checkpoints/` and, in the end, `model/`:
+what others load. `--resume` needs nothing but the
 folder, and ends with the weights, bit for bit, that an unbroken run would have had.
 """
 
@@ -100,6 +101,7 @@ def pretrain(config: PretrainConfig, *, resume: bool = False, progress: bool = T
     history = fit(model, loaders, settings, loss=CrossEntropy(), evaluator=evaluate_masked)
     if processes.is_main_process:
         write_result(model.language_model, ready, history)
+    processes.wait_for_everyone()
     return ready.folder / "model"
 
 

@@ -4,6 +4,10 @@ import csv
 import dataclasses
 import hashlib
 import json
+import os
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -353,8 +357,6 @@ def test_the_card_and_the_history_hold_what_was_measured(run):
 
 
 def test_damaged_weights_are_recognised(run, tmp_path):
-    import shutil
-
     folder = tmp_path / "model"
     shutil.copytree(run / "model", folder)
     path = folder / "model.safetensors"
@@ -396,11 +398,31 @@ def test_killed_and_resumed_it_ends_with_the_same_weights(corpus, run, tmp_path,
     assert weights[0] == weights[1]
 
 
+@pytest.mark.slow
+def test_two_processes_do_what_one_does(corpus, run, tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m"]
+    command += ["kolab.cli", "pretrain", str(corpus), "--folder", str(tmp_path / "two")]
+    for name, value in dataclasses.asdict(config(corpus, "")).items():
+        if name not in ("corpus", "folder") and value is not None and not isinstance(value, bool):
+            command += ["--" + name.replace("_", "-"), str(value)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", timeout=300, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for ours, theirs in zip(history(tmp_path / "two"), history(run), strict=True):
+        assert ours == pytest.approx(theirs, rel=2e-4, abs=1e-6)
+    assert (tmp_path / "two" / "model" / "SHA256SUMS").is_file()
+
+
 def test_a_resumed_run_keeps_its_settings_and_recognises_its_files(run, corpus, tmp_path):
     with pytest.raises(ConfigError, match=r"started with lr=0.003, not 0.1"):
         pretrain(PretrainConfig(folder=str(run), lr=0.1), resume=True)
     folder = tmp_path / "torn"
-    folder.mkdir()
+    shutil.copytree(run, folder)
+    (folder / "corpus.npz").write_bytes((run / "corpus.npz").read_bytes()[:-9])
+    with pytest.raises(CheckpointError, match=r"SHA-256 of .*corpus.npz differs"):
+        pretrain(PretrainConfig(folder=str(folder)), resume=True)
     (folder / "pretrain.json").write_text("{", encoding="utf-8")
     with pytest.raises(CheckpointError, match="no whole pre-training"):
         pretrain(PretrainConfig(folder=str(folder)), resume=True)

@@ -51,8 +51,16 @@ def test_rows_are_balanced_held_out_and_never_twice(raw):
     assert list(again["train"]["text"]) == list(data["train"]["text"])
 
 
-def test_a_file_that_is_no_raw_corpus_is_named(raw, tmp_path):
-    with pytest.raises(DataError, match="but 2,510 are needed"):
+def test_the_two_class_task_learns_from_the_films_that_pretraining_saw(raw):
+    data = probe.two_class_task(raw, 21, test=20)
+    assert [np.bincount(data[name]["label"]).tolist() for name in ("train", "test")] == [[11, 10], [10, 10]]
+    assert all(text.startswith("보통") for text in data["train"]["text"])
+    assert all(text.startswith("숨은") for text in data["test"]["text"])
+
+
+def test_a_file_that_is_no_raw_corpus_is_named(raw, tmp_path, monkeypatch):
+    monkeypatch.delenv("KOLAB_NSMC_RAW", raising=False)
+    with pytest.raises(DataError, match="bad .* 1,176 are needed"):
         probe.film_probe(raw)
     pd.DataFrame({"text": ["글"]}).to_parquet(tmp_path / "other.parquet")
     (tmp_path / "torn.parquet").write_bytes(b"PAR1")
@@ -61,6 +69,8 @@ def test_a_file_that_is_no_raw_corpus_is_named(raw, tmp_path):
             probe.film_probe(tmp_path / name)
     with pytest.raises(ConfigError, match="seeds is 0"):
         probe.run(seeds=0)
+    with pytest.raises(ConfigError, match="two-classes needs the raw corpus"):
+        probe.run(two_classes=100)
 
 
 def test_the_bag_learns_what_words_tell():
@@ -71,7 +81,7 @@ def test_the_bag_learns_what_words_tell():
 
 def test_the_summary_has_mean_and_standard_deviation():
     scores = [
-        {"task": "t", "part": "all", "model": m, "f1": f1, "seconds": 2.0}
+        {"task": "t", "part": "all", "model": m, "f1": f1, "accuracy": f1, "seconds": 2.0}
         for m, f1 in [("a", 0.5), ("b", 0.1), ("a", 0.7)]
     ]
     table = probe.summary(scores)

@@ -1,11 +1,13 @@
 """How good is an encoder? Fine-tuned on few labels, beside the same network from random weights and a bag of n-grams.
 
-Three tasks, each scored by macro-F1 as mean and standard deviation:
+Each task is scored by macro-F1 (mean and standard deviation) and accuracy:
 
 - `film reviews`: three classes by rating (1-4, 5-7, 9-10) from films that pre-training never saw: those whose
   crc32(film) % 10 is 0. 3,526 rows to train on, 4,000 to test, balanced, always the same; only the seed of the head,
   the dropout and the order changes. Needs the raw corpus (columns id, movie, rating, date, text): `--raw FILE.parquet`
   or KOLAB_NSMC_RAW. Without it this task is left out, and said to be.
+- `film reviews, 2 classes`, with `--two-classes ROWS`: 1-4 against 9-10, so many balanced rows of all other films to
+  train on, 10,000 of the held-out films to test. Like NSMC's task, though on other rows.
 - `reviews` (all, hard, plain) and `emotions`: the bundled data, split anew by each seed, 80 % to train on, the rest to
   test (nothing is picked by a score, so validation and test serve together).
 
@@ -38,7 +40,8 @@ from kolab.text import clean, near_key
 from kolab.train import TrainConfig, fit, predict
 
 RATINGS = {"bad (1-4)": range(1, 5), "middling (5-7)": range(5, 8), "good (9-10)": range(9, 11)}
-TRAIN_ROWS, TEST_ROWS = 3526, 4000
+TWO_RATINGS = {"bad (1-4)": range(1, 5), "good (9-10)": range(9, 11)}
+TRAIN_ROWS, TEST_ROWS, TWO_TEST_ROWS = 3526, 4000, 10_000
 GRID = {"tfidfvectorizer__ngram_range": [(1, 3), (1, 5)], "logisticregression__C": [3.0, 30.0]}
 BAG, RANDOM = "TF-IDF + logistic regression", "random weights"
 
@@ -51,21 +54,27 @@ def run(
     seeds: int = 5,
     epochs: int = 4,
     lr: float = 4e-4,
+    two_classes: int = 0,
 ) -> tuple[pd.DataFrame, dict]:
     """Macro-F1 of an encoder, of its network with random weights, and of the bag: one row a task, part and model.
 
     quick: a look at whether it runs: 60 rows, one seed, one epoch. encoder: a name or a folder, as for `load_encoder`.
     raw: the raw film reviews as parquet (default: the environment's KOLAB_NSMC_RAW). seeds: how many.
+    two_classes: training rows of the two-class task; 0 leaves it out.
     """
+    raw = raw or os.environ.get("KOLAB_NSMC_RAW")
     if seeds < 1:
         raise ConfigError(f"seeds is {seeds}; it has to be at least 1.")
+    if two_classes and not raw:
+        raise ConfigError("--two-classes needs the raw corpus: --raw FILE.parquet or KOLAB_NSMC_RAW.")
     if quick:
         seeds, epochs = 1, 1
     tasks: dict[str, Callable[[int], DatasetDict]] = {"reviews": _reviews, "emotions": _emotions}
-    raw = raw or os.environ.get("KOLAB_NSMC_RAW")
     if raw:
-        films = film_probe(raw)
-        tasks = {"film reviews": lambda seed: films} | tasks
+        fixed = {"film reviews": film_probe(raw)}
+        if two_classes:
+            fixed["film reviews, 2 classes"] = two_class_task(raw, two_classes)
+        tasks = {name: lambda seed, data=data: data for name, data in fixed.items()} | tasks
     else:
         print("film reviews are left out: give the raw corpus by --raw FILE.parquet or KOLAB_NSMC_RAW.")
     scores = []
@@ -75,10 +84,8 @@ def run(
             if quick:
                 data = DatasetDict({name: part.select(range(60)) for name, part in data.items()})
             for model, found, seconds in _models(data, task, encoder, seed, epochs, lr):
-                for part, score in _by_part(data["test"], found):
-                    scores.append(
-                        {"task": task, "part": part, "model": model, "f1": score, "seconds": seconds}
-                    )
+                about = {"task": task, "model": model, "seconds": seconds}
+                scores += [about | row for row in _by_part(data["test"], found)]
                 print(
                     f"seed {seed}  {task:13} {model:30} {scores[-1]['f1']:.3f}  {seconds:5.0f} s", flush=True
                 )
@@ -93,12 +100,16 @@ def run(
 
 
 def summary(scores: list[dict]) -> pd.DataFrame:
-    """One row a task, part and model: mean and sample standard deviation of macro-F1, runs, median seconds a run."""
+    """One row a task, part and model: mean and sample deviation of macro-F1, accuracy, runs, median seconds a run."""
     groups = pd.DataFrame(scores).groupby(["task", "part", "model"], sort=False)
     table = groups.agg(
-        macro_f1=("f1", "mean"), sd=("f1", "std"), runs=("f1", "size"), seconds=("seconds", "median")
+        macro_f1=("f1", "mean"),
+        sd=("f1", "std"),
+        accuracy=("accuracy", "mean"),
+        runs=("f1", "size"),
+        seconds=("seconds", "median"),
     )
-    return table.round({"macro_f1": 4, "sd": 4, "seconds": 1}).reset_index()
+    return table.round({"macro_f1": 4, "sd": 4, "accuracy": 4, "seconds": 1}).reset_index()
 
 
 # ---- the data
@@ -109,6 +120,21 @@ def film_probe(path: str | Path, *, train: int = TRAIN_ROWS, test: int = TEST_RO
 
     No text, nor a near duplicate, comes twice. Raises DataError for a file that cannot be read or is too small.
     """
+    rows = _film_rows(path, RATINGS, apart=True)
+    first = _balanced(rows, train, RATINGS, path)
+    return _as_splits(first, _balanced(rows.drop(first.index), test, RATINGS, path), RATINGS)
+
+
+def two_class_task(path: str | Path, train: int, *, test: int = TWO_TEST_ROWS) -> DatasetDict:
+    """Balanced rows rated 1-4 and 9-10: to train on from the films that pre-training saw, to test from the others."""
+    seen, unseen = (_film_rows(path, TWO_RATINGS, apart=apart) for apart in (False, True))
+    first = _balanced(seen, train, TWO_RATINGS, path)
+    unseen = unseen[~unseen["key"].isin(set(first["key"]))]
+    return _as_splits(first, _balanced(unseen, test, TWO_RATINGS, path), TWO_RATINGS)
+
+
+def _film_rows(path: str | Path, ratings: dict[str, range], *, apart: bool) -> pd.DataFrame:
+    """text, label and key of all usable rows of the held-out films (or of the others), in a random, fixed order."""
     columns = ["movie", "rating", "text"]
     try:
         table = pd.read_parquet(path, columns=columns)
@@ -116,30 +142,35 @@ def film_probe(path: str | Path, *, train: int = TRAIN_ROWS, test: int = TEST_RO
         raise DataError(
             f"{path} cannot be read as the raw film reviews, a parquet table with {columns}: {error}"
         ) from error
+    label_of = {rating: label for label, span in enumerate(ratings.values()) for rating in span}
     films = table["movie"].drop_duplicates()
-    apart = set(films[[held_out(film, 0) for film in films]])
-    table = table[table["movie"].isin(apart)]
-    order = np.random.default_rng(0).permutation(len(table))
-    table = table.iloc[order]
-    table["text"] = table["text"].fillna("").map(clean)
-    table = table[table["text"] != ""]
-    table = table[~table["text"].map(near_key).duplicated()]
-    features = Features({"text": Value("string"), "label": ClassLabel(names=list(RATINGS))})
-    parts: dict[str, list[pd.DataFrame]] = {"train": [], "test": []}
-    for label, ratings in enumerate(RATINGS.values()):
-        rows = table[table["rating"].isin(ratings)].assign(label=label)[["text", "label"]]
-        first, second = (size // 3 + (label < size % 3) for size in (train, test))
-        if len(rows) < first + second:
+    held = set(films[[held_out(film, 0) for film in films]])
+    table = table[(table["movie"].isin(held) == apart) & table["rating"].isin(label_of)]
+    table = table.iloc[np.random.default_rng(0).permutation(len(table))].reset_index(drop=True)
+    text = table["text"].fillna("").map(clean)
+    table = pd.DataFrame({"text": text, "label": table["rating"].map(label_of), "key": text.map(near_key)})
+    return table[(table["text"] != "") & ~table["key"].duplicated()]
+
+
+def _balanced(rows: pd.DataFrame, count: int, ratings: dict[str, range], path: str | Path) -> pd.DataFrame:
+    """The first rows of each class, equally many of each; the first classes have one more where it does not divide."""
+    parts = []
+    for label, name in enumerate(ratings):
+        wanted = count // len(ratings) + (label < count % len(ratings))
+        parts.append(rows[rows["label"] == label].head(wanted))
+        if len(parts[-1]) < wanted:
             raise DataError(
-                f"{path}: {len(rows):,} held-out reviews rated {list(ratings)}, but {first + second:,} are needed."
+                f"{path}: {len(parts[-1]):,} usable reviews of the class {name}, but {wanted:,} are needed."
             )
-        parts["train"].append(rows.iloc[:first])
-        parts["test"].append(rows.iloc[first : first + second])
+    return pd.concat(parts)
+
+
+def _as_splits(train: pd.DataFrame, test: pd.DataFrame, ratings: dict[str, range]) -> DatasetDict:
+    features = Features({"text": Value("string"), "label": ClassLabel(names=list(ratings))})
+    parts = {"train": train[["text", "label"]], "test": test[["text", "label"]]}
     return DatasetDict(
         {
-            name: Dataset.from_pandas(pd.concat(rows), features=features, preserve_index=False).shuffle(
-                seed=0
-            )
+            name: Dataset.from_pandas(rows, features=features, preserve_index=False).shuffle(seed=0)
             for name, rows in parts.items()
         }
     )
@@ -174,7 +205,7 @@ def _models(
         start = time.perf_counter()
         found = _fine_tuned(*make(), data, seed, epochs, lr)
         yield model, found, time.perf_counter() - start
-    if seed == 0 or task != "film reviews":
+    if seed == 0 or not task.startswith("film"):
         start = time.perf_counter()
         found = bag_of_ngrams(data["train"]["text"], data["train"]["label"], data["test"]["text"])
         yield BAG, found, time.perf_counter() - start
@@ -204,10 +235,13 @@ def bag_of_ngrams(texts: list[str], labels: list[int], new: list[str]) -> np.nda
     return search.fit(list(texts), list(labels)).predict(list(new))
 
 
-def _by_part(test: Dataset, found: np.ndarray) -> Iterator[tuple[str, float]]:
-    """(part, macro-F1): hard and plain reviews apart, and all."""
+def _by_part(test: Dataset, found: np.ndarray) -> Iterator[dict]:
+    """part, f1 (macro) and accuracy: of hard and plain reviews apart, and of all."""
     labels = np.array(test["label"])
-    styles = np.array(test["style"]) if "style" in test.column_names else np.array([])
-    for style in sorted(set(styles.tolist())):
-        yield style, macro_f1(found[styles == style], labels[styles == style])
-    yield "all", macro_f1(found, labels)
+    parts = {"all": np.full(len(labels), True)}
+    if "style" in test.column_names:
+        styles = np.array(test["style"])
+        parts = {style: styles == style for style in sorted(set(styles.tolist()))} | parts
+    for part, rows in parts.items():
+        right = float((found[rows] == labels[rows]).mean())
+        yield {"part": part, "f1": macro_f1(found[rows], labels[rows]), "accuracy": right}
