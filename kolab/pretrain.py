@@ -7,8 +7,8 @@ masks drawn anew in each pass, Adam with betas (0.9, 0.98) and eps 1e-6, no drop
 
 A run's folder holds `pretrain.json` (settings, what the corpus held, the plan), `tokenizer/`, `corpus.npz` (the token
 ids), `history.jsonl` (an epoch there is the stretch between two evaluations), `checkpoints/` and, in the end, `model/`:
-what others load. `--resume` needs nothing but the
-folder, and ends with the weights, bit for bit, that an unbroken run would have had.
+what others load. `--resume` needs nothing but the folder, and ends with the weights, bit for bit, that an unbroken run
+would have had.
 """
 
 import dataclasses
