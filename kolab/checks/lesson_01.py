@@ -183,7 +183,7 @@ def _texts_and_labels(seed: int) -> tuple[list[str], list[int]]:
 
 
 def check_split(split_rows) -> None:
-    for round_ in range(10):
+    for round_ in range(6):
         seed = fresh_seed()
         texts, labels = _texts_and_labels(seed)
         parts = _parts(run(split_rows, list(texts), list(labels), seed), len(texts))

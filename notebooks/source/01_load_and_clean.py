@@ -455,6 +455,8 @@ def clean_text(text):
     ...
 
 # %% tags=["solution"]
+import html, unicodedata
+
 def clean_text(text):
     text = unicodedata.normalize("NFC", text)
     text = re.sub(r"</?[A-Za-z][^<>]*>", " ", text)  # before unescaping: a decoded '<' is no tag
@@ -610,6 +612,8 @@ def split_rows(texts, labels, seed):
     ...
 
 # %% tags=["solution"]
+import random
+
 def split_rows(texts, labels, seed):
     groups = {}                                          # key → its rows
     for row, text in enumerate(texts):
