@@ -183,13 +183,12 @@ def history(
         right.axvline(epochs[lowest], color=colour, linewidth=0.8, linestyle="--", alpha=0.6)
     if published is not None:
         table = _table(published)
-        left.plot(
-            table["epoch"],
-            table["validation_loss"],
-            color=GREY,
-            linestyle="--",
-            label="published, validation",
-        )
+        for name, dashes in (("training", ":"), ("validation", "--")):
+            column = "train_loss" if name == "training" else "validation_loss"
+            if column in table:
+                left.plot(
+                    table["epoch"], table[column], color=GREY, linestyle=dashes, label=f"published: {name}"
+                )
         right.plot(table["epoch"], table[metric], color=GREY, linestyle="--", label="published")
     left.set(xlabel="epoch", ylabel="loss", title=title or "Loss (ring: lowest on validation)")
     right.set(
