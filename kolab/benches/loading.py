@@ -91,7 +91,8 @@ def run(*, quick: bool = False, epochs: int = 5) -> tuple[pd.DataFrame, dict]:
         loader._iterator = None  # ends the workers, which would take time from the next candidate
     meta = {
         "data": f"it_reviews, {len(train):,} reviews", "encoder": "kolab-mini, float32", "batch_size": BATCH,
-        "epochs": epochs, "device": device, "transfer": "to the GPU included" if device == "cuda" else "none",
+        "epochs": epochs, "device": device,
+        "threads": torch.get_num_threads(), "transfer": "to the GPU included" if device == "cuda" else "none",
     }  # fmt: skip
     return pd.DataFrame(rows), meta
 

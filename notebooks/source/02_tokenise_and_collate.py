@@ -242,11 +242,11 @@ kl.reveal(guess, measured=times.loc["1,000 at a time", "times as fast"], unit=" 
 kl.plots.bars(times["times as fast"], baseline=1, digits=1, xlabel="times as fast as one by one", title=f"map over {len(some):,} reviews")
 
 # %% [markdown] tags=["en"]
-# Twice, and batches of ten are no gain at all. Where does the time go? Take the two parts asunder: `map` with a function that
+# About twice, and batches of ten are no gain at all. Where does the time go? Take the two parts asunder: `map` with a function that
 # only hands back zeros, and the tokenizer without `map`.
 
 # %% [markdown] tags=["ko"]
-# 두 배입니다. 열 줄씩 묶는 것은 이득이 없고요. 시간은 어디에 쓰였을까요? 둘을 떼어 봅시다. 0만 돌려주는 함수로 `map`만, 그리고
+# 두 배쯤입니다. 열 줄씩 묶는 것은 이득이 없고요. 시간은 어디에 쓰였을까요? 둘을 떼어 봅시다. 0만 돌려주는 함수로 `map`만, 그리고
 # `map` 없이 토크나이저만.
 
 # %%
@@ -618,14 +618,14 @@ print(f"largest difference between two [CLS] vectors of the same review: {differ
 speed[["seconds", "times as fast", "fewer positions"]].round(2)
 
 # %% [markdown] tags=["en"]
-# The same vectors, to rounding, in about a third of the time; the time follows the number of positions. **Nothing that is
+# The same vectors, to rounding, in about a quarter of the time; the time follows the number of positions. **Nothing that is
 # computed changes: no parameter, no precision, no result.**
 #
 # What it costs is some chance. Within a pool (풀) of batches, who meets whom is decided by length. `pool` says how many batches are sorted
 # together: small pools leave more to chance and more padding. `kl.make_loaders` takes 64.
 
 # %% [markdown] tags=["ko"]
-# 벡터는 반올림 오차까지 같고 시간은 3분의 1쯤입니다. 시간은 자리의 수를 따라가요. **계산되는 것은 아무것도 바뀌지
+# 벡터는 반올림 오차를 빼면 같고 시간은 4분의 1쯤입니다. 시간은 자리의 수를 따라가요. **계산되는 것은 아무것도 바뀌지
 # 않습니다. 파라미터도, 정밀도도, 결과도요.**
 #
 # 대신 우연을 조금 내줍니다. 한 풀(pool) 안에서는 누가 누구와 만날지를 길이가 정하니까요. `pool`은 함께 정렬할 배치의 수입니다. 풀이 작으면
@@ -700,17 +700,17 @@ loads = pd.DataFrame(rows).set_index(["dataset", "workers"])
 loads.round(2).rename_axis(columns="ms a batch")
 
 # %% [markdown] tags=["en"]
-# With the ids ready, one process makes a batch in a fraction of a millisecond, and **every worker makes it slower**: starting them and
-# passing tensors between processes costs far more than the work. Where each text is tokenised anew, a batch is dear, and workers
-# can gain something where there are idle cores; but the better cure is not to do that work again in each epoch.
+# With the ids ready, one process makes a batch in a fraction of a millisecond, and **with workers it only gets slower**: starting them
+# and passing tensors between processes costs far more than the work. Where each text is tokenised anew, a batch is dear, and workers
+# can gain something if cores are idle (here two, and busy); but the better cure is not to do that work again in each epoch.
 #
 # And the promised quarter of the training time? Workers can at best make loading free. So the question is what share
 # of a training step loading has:
 
 # %% [markdown] tags=["ko"]
-# 토큰 번호가 준비되어 있으면 프로세스 하나가 배치를 1밀리초도 안 되는 사이에 만들고, **워커는 하나를 더할 때마다 느려집니다.** 띄우고 텐서를
-# 주고받는 값이 하는 일보다 훨씬 크니까요. 글을 매번 토큰화하면 배치가 비싸지니까 노는 코어가 있다면 워커로 얻는 것이 있습니다. 하지만 더
-# 나은 처방은 그 일을 에폭마다 되풀이하지 않는 것이에요.
+# 토큰 번호가 준비되어 있으면 프로세스 하나가 배치를 1밀리초도 안 되는 사이에 만들고, **워커를 쓰면 느려지기만 합니다.** 띄우고 텐서를
+# 주고받는 값이 하는 일보다 훨씬 크니까요. 글을 매번 토큰화하면 배치가 비싸지니까, 노는 코어가 있다면 워커로 얻는 것이 있습니다(여기는
+# 코어가 둘이고 바쁩니다). 하지만 더 나은 처방은 그 일을 에폭마다 되풀이하지 않는 것이에요.
 #
 # 그러면 약속했던 학습 시간의 4분의 1은요? 워커가 할 수 있는 최선은 로딩을 공짜로 만드는 것입니다. 그러니 물을 것은, 학습 한 스텝에서
 # 로딩이 차지하는 몫이 얼마인가입니다.
@@ -895,7 +895,7 @@ print(f"padding in an epoch: {kl.batching.padding_share(loaders.train):.1%}")
 # - A tokenizer cuts by what was frequent where it was made. Look at your own words in it, and count `[UNK]`.
 # - `map(batched=True)` saves what is spent around your function, not inside it.
 # - `max_length` by coverage, high; the collator pads to the longest of the batch, never to a constant.
-# - Texts of like length in one batch: about a third of the time, the same numbers.
+# - Texts of like length in one batch: about a quarter of the time that padding to 128 takes, and the same numbers.
 # - Workers can give back at most the share of time that loading takes. Measure the share.
 #
 # ## Where to go next
@@ -909,7 +909,7 @@ print(f"padding in an epoch: {kl.batching.padding_share(loaders.train):.1%}")
 # - 토크나이저는 자기가 만들어진 글에서 자주 나온 대로 자릅니다. 내 단어를 넣어 보고 `[UNK]`를 세세요.
 # - `map(batched=True)`는 함수 둘레에서 드는 것을 아낍니다. 함수 안에서 드는 것은 그대로예요.
 # - `max_length`는 포함률을 보고 넉넉하게. 콜레이터는 배치에서 가장 긴 글까지만 채우고, 정해진 수까지 채우지 않습니다.
-# - 길이가 비슷한 글을 한 배치에. 시간은 3분의 1쯤, 숫자는 그대로.
+# - 길이가 비슷한 글을 한 배치에. 시간은 128까지 채울 때의 4분의 1쯤, 숫자는 그대로.
 # - 워커가 돌려줄 수 있는 것은 많아야 로딩이 차지하는 몫입니다. 그 몫부터 재세요.
 #
 # ## 다음으로
