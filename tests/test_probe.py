@@ -119,3 +119,20 @@ def test_any_folder_can_be_probed(raw, tmp_path, monkeypatch, capsys):
     assert "film reviews are left out" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["bench", "probe", "--sedes", "3"])
+
+
+def test_after_an_interruption_the_whole_tasks_count(monkeypatch, capsys):
+    def models(data, task, *_):
+        if task == "reviews":
+            raise KeyboardInterrupt
+        yield "mine", np.array(data["test"]["label"]), 1.0
+
+    monkeypatch.delenv("KOLAB_NSMC_RAW", raising=False)
+    monkeypatch.setattr(probe, "_models", models)
+    table, _ = probe.run(seeds=2)
+    assert table["task"].tolist() == ["emotions"] and table["macro_f1"].tolist() == [1.0]
+    assert "Stopped" in capsys.readouterr().out
+    monkeypatch.setattr(probe, "_emotions", probe._reviews)
+    monkeypatch.setattr(probe, "_models", lambda data, *_: models(data, "reviews"))
+    with pytest.raises(KeyboardInterrupt):
+        probe.run(seeds=2)

@@ -59,7 +59,8 @@ def run(
     """Macro-F1 of an encoder, of its network with random weights, and of the bag: one row a task, part and model.
 
     quick: a look at whether it runs: 60 rows, one seed, one epoch. encoder: a name or a folder, as for `load_encoder`.
-    raw: the raw film reviews as parquet (default: the environment's KOLAB_NSMC_RAW). seeds: how many.
+    raw: the raw film reviews as parquet (default: the environment's KOLAB_NSMC_RAW). seeds: how many; after
+    a Ctrl-C the tasks count that are whole.
     two_classes: training rows of the two-class task; 0 leaves it out.
     """
     raw = raw or os.environ.get("KOLAB_NSMC_RAW")
@@ -69,7 +70,7 @@ def run(
         raise ConfigError("--two-classes needs the raw corpus: --raw FILE.parquet or KOLAB_NSMC_RAW.")
     if quick:
         seeds, epochs = 1, 1
-    tasks: dict[str, Callable[[int], DatasetDict]] = {"reviews": _reviews, "emotions": _emotions}
+    tasks: dict[str, Callable[[int], DatasetDict]] = {"emotions": _emotions, "reviews": _reviews}
     if raw:
         fixed = {"film reviews": film_probe(raw)}
         if two_classes:
@@ -77,18 +78,18 @@ def run(
         tasks = {name: lambda seed, data=data: data for name, data in fixed.items()} | tasks
     else:
         print("film reviews are left out: give the raw corpus by --raw FILE.parquet or KOLAB_NSMC_RAW.")
-    scores = []
-    for seed in range(seeds):
-        for task, load in tasks.items():
-            data = load(seed)
-            if quick:
-                data = DatasetDict({name: part.select(range(60)) for name, part in data.items()})
-            for model, found, seconds in _models(data, task, encoder, seed, epochs, lr):
-                about = {"task": task, "model": model, "seconds": seconds}
-                scores += [about | row for row in _by_part(data["test"], found)]
-                print(
-                    f"seed {seed}  {task:13} {model:30} {scores[-1]['f1']:.3f}  {seconds:5.0f} s", flush=True
-                )
+    scores: list[dict] = []
+    try:
+        for seed in range(seeds):
+            for task, load in tasks.items():
+                data = load(seed)
+                if quick:
+                    data = DatasetDict({name: part.select(range(60)) for name, part in data.items()})
+                scores += _one_task(task, data, encoder, seed, epochs, lr)
+    except KeyboardInterrupt:
+        if not scores:
+            raise
+        print("Stopped: the tasks that are whole count; the column 'runs' says how many seeds.")
     meta = {
         "encoder": Path(encoder).name, "seeds": seeds, "epochs": epochs, "lr": lr, "batch_size": 32, "pooling": "mean",
         "loss": "cross-entropy, classes weighted alike",
@@ -97,6 +98,16 @@ def run(
         "bag": f"character n-grams within words, {GRID}, tuned by 3-fold cross-validation on the training part",
     }  # fmt: skip
     return summary(scores), meta
+
+
+def _one_task(task: str, data: DatasetDict, encoder: str, seed: int, epochs: int, lr: float) -> list[dict]:
+    """The scores of all models on one task, for one seed."""
+    scores = []
+    for model, found, seconds in _models(data, task, encoder, seed, epochs, lr):
+        about = {"task": task, "model": model, "seconds": seconds}
+        scores += [about | row for row in _by_part(data["test"], found)]
+        print(f"seed {seed}  {task:13} {model:30} {scores[-1]['f1']:.3f}  {seconds:5.0f} s", flush=True)
+    return scores
 
 
 def summary(scores: list[dict]) -> pd.DataFrame:
