@@ -86,7 +86,7 @@ def load_encoder(
         raise CheckpointError(_no_weights(folder))
     message = (
         f"{name_or_folder}: {folder} holds no model.safetensors, so the encoder has RANDOM weights (seed {seed}). "
-        "It runs, but it knows no Korean. `git checkout -- data/kolab-mini` or `git lfs pull` brings the weights back."
+        "It runs, but it knows no Korean. `git checkout -- data/kolab-mini` brings the weights back."
     )
     warnings.warn(message, stacklevel=2)
     print(f"!! {message}")
