@@ -261,7 +261,7 @@ parts = kl.measure.compare({
 kl.plots.bars(1e6 * parts["seconds"] / len(some), digits=0, xlabel="microseconds a review")
 
 # %% [markdown] tags=["en"]
-# Batching makes `map` itself less than half as dear and spares the tokenizer a call per text, but the cutting, which is most of the
+# Batching makes `map` itself about half as dear and spares the tokenizer a call per text, but the cutting, which is most of the
 # work, has to be done either way. So the claim stands as 'faster', and the size of it depends on what the function costs: huge for a function that
 # does next to nothing, nothing for one that does a lot. (A fast tokenizer can also spread a batch over many cores. `kl.setup()` has
 # switched that off, since it does not go together with the worker processes that come later in this lesson: with eight
@@ -269,7 +269,7 @@ kl.plots.bars(1e6 * parts["seconds"] / len(some), digits=0, xlabel="microseconds
 # work that is over in a second.)
 
 # %% [markdown] tags=["ko"]
-# 배치로 묶으면 `map` 자체의 값은 반 아래로 떨어지고 토크나이저를 글마다 부르는 값도 줄지만, 일의 대부분인 자르기는 어느 쪽이든 똑같이 해야 합니다. 그러니 '빠르다'는 말은 맞고,
+# 배치로 묶으면 `map` 자체의 값은 반쯤으로 떨어지고 토크나이저를 글마다 부르는 값도 줄지만, 일의 대부분인 자르기는 어느 쪽이든 똑같이 해야 합니다. 그러니 '빠르다'는 말은 맞고,
 # 얼마나인지는 함수가 하는 일에 달렸습니다. 거의 아무 일도 안 하는 함수라면 엄청나고, 일이 많은 함수라면 없다시피 해요. (빠른 토크나이저는
 # 배치를 여러 코어에 나눌 수도 있습니다. 뒤에 나올 워커 프로세스와 같이 쓸 수 없어서 `kl.setup()`이 꺼 두었어요. 코어가 여덟이라면
 # `TOKENIZERS_PARALLELISM=true`로 켜고 다시 재 보세요. 역시 흔히 보이는 `num_proc=4`는 1초면 끝날 일에 프로세스를 넷이나 띄웁니다.)
