@@ -105,6 +105,7 @@ def execute(notebook: nbformat.NotebookNode, *, quick: bool, timeout: int, threa
             "KOLAB_QUICK": str(int(quick)),
         }
         environment["KOLAB_STRICT"] = str(int(solved))
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads that spin starve a busy machine
         if threads:
             environment["OMP_NUM_THREADS"] = str(threads)
         client = NotebookClient(

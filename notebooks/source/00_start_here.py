@@ -109,7 +109,7 @@ table.groupby("polarity").head(2)[["polarity", "style", "text"]].style.hide(axis
 # 넘어가기 전에 고르세요. 틀려도 잃을 것이 없고, 오히려 가장 많이 배웁니다. 내가 무엇을 믿고 있었는지 알게 되니까요.
 
 # %%
-guess = kl.predict("0.a", {"45 %, like always saying 긍정": 45, "60 %": 60, "75 %": 75, "95 %": 95})
+guess = kl.predict("0.a", {"45 %, like always saying 긍정": 45, "65 %": 65, "80 %": 80, "95 %": 95})
 
 # %% [markdown] tags=["en"]
 # ## Six lines
@@ -127,7 +127,7 @@ guess = kl.predict("0.a", {"45 %, like always saying 긍정": 45, "60 %": 60, "7
 encoder, tokenizer = kl.load_encoder("kolab-mini")
 loaders = kl.make_loaders(reviews, tokenizer, batch_size=32)
 model = kl.Classifier.build(encoder, names, seed=0)
-config = kl.TrainConfig(epochs=kl.pick(full=4, quick=1), max_steps=kl.pick(full=None, quick=20))
+config = kl.TrainConfig(epochs=kl.pick(full=3, quick=1), max_steps=kl.pick(full=None, quick=20))
 with kl.measure.stopwatch() as watch:
     history = kl.fit(model, loaders, config)
 
@@ -136,26 +136,30 @@ scores = kl.evaluate(model, loaders.test)
 kl.reveal(guess, measured=100 * scores["accuracy"], unit=" %", text=f"Trained for {watch.seconds:.0f} seconds; {len(reviews['test'])} reviews never seen before.")
 
 # %% [markdown] tags=["en"]
-# One number hides a lot. Here are the reviews that it was wrong about, sorted into what they are (rows) and what they were
-# taken for (columns).
+# One number hides a lot. Here are the same reviews, sorted into what they are (rows) and what they were taken for
+# (columns); the diagonal is right.
 
 # %% [markdown] tags=["ko"]
-# 숫자 하나는 많은 것을 가립니다. 틀린 리뷰를 실제 클래스(행)와 예측한 클래스(열)로 나누어 보겠습니다.
+# 숫자 하나는 많은 것을 가립니다. 같은 리뷰를 실제 클래스(행)와 예측한 클래스(열)로 나누어 보겠습니다. 대각선이 맞힌 것입니다.
 
 # %%
 predictions = kl.train.predict(model, loaders.test)
 kl.plots.confusion(predictions.labels, predictions.references, names, title=f"시험용 리뷰 {len(reviews['test'])}건")
 
 # %% [markdown] tags=["en"]
+# Look at the corners. Most mistakes are not made with neutral reviews: a complaint is taken for praise, or praise for a
+# complaint. Lesson 4 reads them one by one.
+#
 # ## Type a sentence
 #
-# Change the text: the bars move with every key. Try to fool it. Irony does, and so does praise that turns round in its last
-# word.
+# Change the text: the bars move with every key. Try to fool it, with irony for instance.
 
 # %% [markdown] tags=["ko"]
+# 네 귀퉁이를 보세요. 실수는 대부분 중립이 아니라 불평을 칭찬으로, 칭찬을 불평으로 읽은 데서 나옵니다. 4강에서 하나하나 읽어 봅니다.
+#
 # ## 문장을 입력해 보세요
 #
-# 글을 고치면 글자 하나마다 막대가 움직입니다. 모델을 속여 보세요. 비꼬는 말이나, 마지막 한마디에서 뒤집히는 칭찬에 잘 속습니다.
+# 글을 고치면 글자 하나마다 막대가 움직입니다. 비꼬는 말 같은 것으로 모델을 속여 보세요.
 
 # %%
 kl.widgets.classifier_widget(model, tokenizer, "배터리가 하루 종일 가요 ㅋㅋ 완전 만족")
@@ -173,12 +177,15 @@ sentences = [
     "소리가 맑고 가벼워서 매일 써요",           # plainly positive
     "일주일 만에 고장났어요 ㅠㅠ",              # plainly negative
     "그냥 그래요. 싼 맛에 씁니다",              # neither
-    "화면은 예쁜데 켜지질 않네요. 액자로 쓰렵니다",  # irony: a screen that will not light up, good as a picture frame
+    "화면은 예쁜데 켜지질 않네요. 액자로 쓰렵니다",  # irony
 ]
 found = kl.train.predict(model, sentences, tokenizer=tokenizer)
 pd.DataFrame(found.probabilities.numpy(), columns=names, index=sentences).style.format("{:.0%}").background_gradient(cmap="Blues", vmin=0, vmax=1)
 
 # %% [markdown] tags=["en"]
+# The first three come out as anybody would say. The fourth is a plain complaint to a person: *the screen is pretty, only it
+# will not light up; I shall use it as a picture frame*. The model sees a kind word beside an unkind one and leans to neutral.
+#
 # ## How exercises work
 #
 # An exercise is a function to write. The cell after it checks your answer on random inputs, new ones each time, against a
@@ -191,6 +198,9 @@ pd.DataFrame(found.probabilities.numpy(), columns=names, index=sentences).style.
 #   `KOLAB_QUICK=1` everything is trimmed to seconds; the code is the same, the numbers then mean nothing.
 
 # %% [markdown] tags=["ko"]
+# 앞의 세 문장은 누가 봐도 그럴 답입니다. 네 번째는 사람이 읽으면 영락없는 불평이지만, 모델은 좋은 말과 나쁜 말이 함께 있는 것을 보고 중립
+# 쪽으로 기웁니다.
+#
 # ## 연습 문제는 이렇게 풉니다
 #
 # 문제마다 함수를 하나 씁니다. 바로 다음 셀이 매번 새로운 무작위 입력으로, 느리지만 틀림없는 구현과 견주어 답을 검사해요. 판정은 세 가지입니다.
