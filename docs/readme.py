@@ -42,8 +42,31 @@ def table(name: str, title: str) -> str:
         about.append(f"{where['cores']} cores")
     about += [f"{k} {v}" for k, v in where.get("versions", {}).items() if k in ("torch", "transformers")]
     notes = "; ".join(f"{k}: {v}" for k, v in meta.items() if isinstance(v, str | int | float))
-    lines = [f"**{title}** ({', '.join(about)})", "", markdown(frame)]
+    lines = [f"**{title}** ({', '.join(about)})", "", markdown(over_seeds(frame))]
     return "\n".join([*lines, "", f"<sub>{notes}</sub>"] if notes else lines)
+
+
+def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
+    """Where rows repeat a setting with other seeds: one row a setting, each score as its mean, lowest and highest.
+
+    >>> runs = pd.DataFrame({"way": ["a", "a", "b"], "seed": [0, 1, 0], "f1": [0.8, 0.82, 0.7], "seconds": [3, 4, 3]})
+    >>> over_seeds(runs)
+      way                  f1  seeds
+    0   a  0.810 (0.800–0.820)      2
+    1   b               0.700      1
+    """
+    if "seed" not in frame:
+        return frame
+    frame = frame.drop(columns=["seconds"], errors="ignore")  # runs beside one another: they say little
+    settings = [c for c in frame if frame[c].dtype.kind not in "fi"]
+    rows = []
+    for values, runs in frame.groupby(settings, sort=False):
+        row = dict(zip(settings, values))
+        for score in frame.columns.difference([*settings, "seed"], sort=False):
+            mean, low, high = runs[score].mean(), runs[score].min(), runs[score].max()
+            row[score] = f"{mean:.3f}" + (f" ({low:.3f}–{high:.3f})" if len(runs) > 1 else "")
+        rows.append({**row, "seeds": len(runs)})
+    return pd.DataFrame(rows)
 
 
 def markdown(frame: pd.DataFrame) -> str:
