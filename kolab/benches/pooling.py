@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from kolab.batching import Loaders, make_loaders
 from kolab.data import load_reviews
+from kolab.engine import Interrupted
 from kolab.metrics import macro_f1
 from kolab.model import Classifier, load_encoder
 from kolab.optim import make_optimizer, make_schedule, parameter_groups
@@ -39,7 +40,7 @@ def run(
     """Macro-F1 on the held-out reviews: one row for each encoder mode, setting and seed; and what it was made with.
 
     quick: a look at whether it runs, on 64 reviews with one seed and one epoch.
-    seeds: how many; a seed decides the head's first weights, the dropout and the order of the batches, never the split.
+    A Ctrl-C ends it with what is whole. seeds: how many; a seed decides the head's first weights, the dropout and the order of the batches, never the split.
     """
     splits = load_reviews()
     if quick:
@@ -47,34 +48,41 @@ def run(
         splits = {name: part.select(range(min(64, len(part)))) for name, part in splits.items()}
     labels = list(splits["train"].features["label"].names)
     table = []
-    for seed in range(seeds):
-        encoder, tokenizer = load_encoder()
-        loaders = make_loaders(splits, tokenizer, seed=seed)
-        states = _hidden_states(encoder, loaders)
-        config = TrainConfig(epochs=epochs, lr=lr, seed=seed, keep_best=False, progress=False)
-        for name, (pooling, head, learns) in SETTINGS.items():
-            for mode in ("frozen", "fine-tuned"):
-                if mode == "frozen" and not learns:
-                    continue  # nothing would be left that learns
-                model = Classifier.build(load_encoder()[0], labels, pooling=pooling, head=head, seed=seed)
-                start = time.perf_counter()
-                frozen = mode == "frozen"
-                score = _probe(model, states, seed) if frozen else _fine_tune(model, loaders, learns, config)
-                seconds = round(time.perf_counter() - start, 1)
-                table.append(
-                    {
-                        "encoder": mode,
-                        "setting": name,
-                        "seed": seed,
-                        "macro_f1": round(score, 4),
-                        "seconds": seconds,
-                    }
-                )
-                print(f"seed {seed}  {mode:10}  {name:28} {score:.3f}  {seconds:5.0f} s", flush=True)
+    try:
+        for seed in range(seeds):
+            encoder, tokenizer = load_encoder()
+            loaders = make_loaders(splits, tokenizer, seed=seed)
+            states = _hidden_states(encoder, loaders)
+            config = TrainConfig(epochs=epochs, lr=lr, seed=seed, keep_best=False, progress=False)
+            for name, (pooling, head, learns) in SETTINGS.items():
+                for mode in ("frozen", "fine-tuned"):
+                    if mode == "frozen" and not learns:
+                        continue  # nothing would be left that learns
+                    model = Classifier.build(load_encoder()[0], labels, pooling=pooling, head=head, seed=seed)
+                    start = time.perf_counter()
+                    frozen = mode == "frozen"
+                    score = (
+                        _probe(model, states, seed) if frozen else _fine_tune(model, loaders, learns, config)
+                    )
+                    seconds = round(time.perf_counter() - start, 1)
+                    table.append(
+                        {
+                            "encoder": mode,
+                            "setting": name,
+                            "seed": seed,
+                            "macro_f1": round(score, 4),
+                            "seconds": seconds,
+                        }
+                    )
+                    print(f"seed {seed}  {mode:10}  {name:28} {score:.3f}  {seconds:5.0f} s", flush=True)
+    except (KeyboardInterrupt, Interrupted):
+        if not table:
+            raise
+        print("Stopped: what is whole counts.")
     held_out = len(splits["validation"]) + len(splits["test"])
     meta = {
         "data": f"it_reviews: {len(splits['train']):,} reviews to learn from, {held_out:,} held out",
-        "encoder": "kolab-mini", "seeds": seeds, "epochs": epochs, "lr": lr, "batch_size": 32,
+        "encoder": "kolab-mini", "seeds": len({row["seed"] for row in table}), "epochs": epochs, "lr": lr, "batch_size": 32,
         "frozen": f"{FROZEN_EPOCHS} epochs at {FROZEN_RATE}",
     }  # fmt: skip
     return pd.DataFrame(table), meta
