@@ -17,7 +17,6 @@ from torch.nn import functional as F
 
 from kolab.batching import Loaders, make_loaders
 from kolab.data import load_reviews
-from kolab.engine import Interrupted
 from kolab.metrics import macro_f1
 from kolab.model import Classifier, load_encoder
 from kolab.optim import make_optimizer, make_schedule, parameter_groups
@@ -40,7 +39,8 @@ def run(
     """Macro-F1 on the held-out reviews: one row for each encoder mode, setting and seed; and what it was made with.
 
     quick: a look at whether it runs, on 64 reviews with one seed and one epoch.
-    A Ctrl-C ends it with what is whole. seeds: how many; a seed decides the head's first weights, the dropout and the order of the batches, never the split.
+    seeds: how many; a seed decides the head's first weights, the dropout and the order of the batches, never
+    the split. After a Ctrl-C what is whole counts.
     """
     splits = load_reviews()
     if quick:
@@ -75,15 +75,15 @@ def run(
                         }
                     )
                     print(f"seed {seed}  {mode:10}  {name:28} {score:.3f}  {seconds:5.0f} s", flush=True)
-    except (KeyboardInterrupt, Interrupted):
+    except KeyboardInterrupt:
         if not table:
             raise
         print("Stopped: what is whole counts.")
     held_out = len(splits["validation"]) + len(splits["test"])
     meta = {
         "data": f"it_reviews: {len(splits['train']):,} reviews to learn from, {held_out:,} held out",
-        "encoder": "kolab-mini", "seeds": len({row["seed"] for row in table}), "epochs": epochs, "lr": lr, "batch_size": 32,
-        "frozen": f"{FROZEN_EPOCHS} epochs at {FROZEN_RATE}",
+        "encoder": "kolab-mini", "seeds": len({row["seed"] for row in table}), "epochs": epochs, "lr": lr,
+        "batch_size": 32, "frozen": f"{FROZEN_EPOCHS} epochs at {FROZEN_RATE}",
     }  # fmt: skip
     return pd.DataFrame(table), meta
 
