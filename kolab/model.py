@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .classifier_config import HEADS, POOLINGS, ClassifierConfig
-from .encoders import ENCODERS, encoder_class, load_encoder, no_bars
+from .encoders import ENCODERS, choose_attention, encoder_class, load_encoder, no_bars
 from .errors import CheckpointError, ConfigError
 from .pooling import AttentionPooling, ClsPooling, MeanPooling, make_pooling
 
@@ -47,6 +47,7 @@ class Classifier(PreTrainedModel):
         super().__init__(config)
         if encoder is None:  # reloading: the architecture now, the weights from the file afterwards
             kind, options = encoder_class(config.encoder)
+            choose_attention(config.encoder)
             encoder = kind._from_config(config.encoder, **options)
         else:  # transformers' mark for 'has its weights', which keeps post_init from drawing new ones
             for module in encoder.modules():

@@ -21,6 +21,9 @@ class PretrainConfig:
     hold_out_tenth: int = _option(0, "which tenth is left out, 0 to 9")
     any_language: bool = _option(False, "also train on texts that hardly hold any Hangul")
     tokenizer: str | None = _option(None, "the folder of a tokenizer to use (default: train one)")
+    init: str | None = _option(
+        None, "go on from the weights and the tokenizer of this folder (default: random weights)"
+    )
     vocabulary: int = _option(8002, "ids of the tokenizer that is trained")
     layers: int = _option(6, "layers of the encoder")
     width: int = _option(256, "numbers in a token's vector; the feed-forward part is four times as wide")
@@ -51,6 +54,8 @@ class PretrainConfig:
         for name in (*given, "batch_tokens", "max_length", "layers", "width", "heads", "evaluations"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; it has to be above 0.")
+        if self.init is not None and self.tokenizer is not None:
+            raise ConfigError("init brings its own tokenizer; leave the option tokenizer away.")
         if self.width % self.heads:
             raise ConfigError(f"width={self.width} cannot be divided among {self.heads} heads.")
         if not 3 <= self.max_length <= min(self.positions, self.batch_tokens):

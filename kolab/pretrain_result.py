@@ -36,8 +36,7 @@ def write_result(language_model, ready: "Prepared", history) -> Path:
     }
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     save_tokenizer(ready.tokenizer, partial)
-    parameters = sum(p.numel() for p in language_model.parameters())
-    (partial / "README.md").write_text(card(ready, history, parameters), encoding="utf-8")
+    (partial / "README.md").write_text(card(ready, history, language_model), encoding="utf-8")
     write_sums(partial)
     checkpoint.replace_folder(partial, target)
     return target
@@ -64,9 +63,11 @@ def facts(ready: "Prepared", history) -> dict[str, Any]:
     }
 
 
-def card(ready: "Prepared", history, parameters: int) -> str:
+def card(ready: "Prepared", history, language_model) -> str:
     """A model card in Markdown, filled with what was measured; what only a person can say is marked with TODO."""
     config, corpus, here, found = ready.config, ready.about["corpus"], machine(), facts(ready, history)
+    shape, parameters = language_model.config, sum(p.numel() for p in language_model.parameters())
+    first = "random weights" if config.init is None else f"the weights of {Path(config.init).name}"
     apart = ""
     if config.hold_out_column is not None:
         apart = (
@@ -75,8 +76,9 @@ def card(ready: "Prepared", history, parameters: int) -> str:
         )
     return f"""# {ready.folder.name}: a BERT pre-trained with `kolab pretrain`
 
-{parameters:,} parameters: {config.layers} layers of {config.width}, {config.heads} heads, {len(ready.tokenizer):,} \
-subwords with byte fallback, up to {config.positions} tokens, stored in {"float16" if config.half else "float32"}.
+{parameters:,} parameters: {shape.num_hidden_layers} layers of {shape.hidden_size}, {shape.num_attention_heads} heads, \
+{len(ready.tokenizer):,} subwords, up to {shape.max_position_embeddings} tokens, stored in \
+{"float16" if config.half else "float32"}.
 
 ## Data
 {corpus["file"]}: {corpus["texts"]:,} texts of {corpus["rows"]:,} rows ({corpus["blank"]:,} blank, \
@@ -87,7 +89,7 @@ Origin and licence: TODO.
 ## Training
 Masked-language modelling, {config.share:.0%} of the tokens, 80/10/10, masked anew in each pass. AdamW (0.9, 0.98), \
 learning rate {config.lr:g}, linear decay, {config.batch_tokens * config.accumulate:,} tokens a step, no dropout, \
-seed {config.seed}.
+seed {config.seed}, from {first}.
 
 | steps | tokens | passes | minutes | machine | held-out loss | masked accuracy |
 |---|---|---|---|---|---|---|

@@ -120,7 +120,9 @@ def test_a_known_wrong_answer_fails_with_its_own_diagnosis(id, number):
 
 @pytest.mark.parametrize("id", EXERCISES)
 def test_diagnoses_tell_mistakes_apart(id):
-    assert len({w.diagnosis for w in EXERCISES[id].wrong}) >= 3, "three kinds of mistakes, each with its own words"
+    assert len({w.diagnosis for w in EXERCISES[id].wrong}) >= 3, (
+        "three kinds of mistakes, each with its own words"
+    )
 
 
 @pytest.mark.parametrize("id", EXERCISES)

@@ -371,7 +371,8 @@ def test_a_damaged_classifier_is_named(tmp_path):
 
 def test_load_encoder_from_a_folder(folder):
     encoder, tokenizer = kl.load_encoder(folder)
-    saved = BertForMaskedLM.from_pretrained(folder).bert
+    attention = encoder.config._attn_implementation
+    saved = BertForMaskedLM.from_pretrained(folder, attn_implementation=attention).bert
     expected = saved(**batch()).last_hidden_state
     assert torch.equal(encoder(**batch()).last_hidden_state, expected)
     assert encoder.pooler is None and not encoder.training and encoder.dtype == torch.float32

@@ -15,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
 import kolab as kl
@@ -365,6 +366,37 @@ def test_damaged_weights_are_recognised(run, tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError, match=r"model.safetensors is damaged: its SHA-256"):
             kl.load_encoder(folder)
+
+
+def test_training_goes_on_from_given_weights(corpus, run, tmp_path):
+    init = tmp_path / "init"
+    shutil.copytree(run / "model", init)
+    # a rate of nothing: what comes out is what went in
+    folder = tmp_path / "further"
+    result = pretrain(config(corpus, folder, init=str(init), lr=1e-12, half=True), progress=False)
+    before, after = (load_file(f / "model.safetensors") for f in (init, result))
+    assert before.keys() == after.keys() and all(before[name].equal(after[name]) for name in before)
+    assert (init / "tokenizer.json").read_bytes() == (result / "tokenizer.json").read_bytes()
+    assert "from the weights of init" in (result / "README.md").read_text(encoding="utf-8")
+    # training on lowers the loss below where the first run ended
+    further = tmp_path / "lower"
+    pretrain(config(corpus, further, init=str(init)), progress=False)
+    assert history(further)[-1]["validation_loss"] < history(run)[-1]["validation_loss"]
+
+
+def test_first_weights_of_the_wrong_kind_are_refused(corpus, run, tmp_path):
+    with pytest.raises(ConfigError, match="holds no config.json"):
+        pretrain(config(corpus, tmp_path / "a", init=str(tmp_path)), progress=False)
+    init = tmp_path / "init"
+    shutil.copytree(run / "model", init)
+    with pytest.raises(ConfigError, match=r"max_length is \d+, but .* reads \d+ tokens at most"):
+        pretrain(
+            config(corpus, tmp_path / "b", init=str(init), max_length=200, positions=256), progress=False
+        )
+    text = (init / "config.json").read_text(encoding="utf-8")
+    (init / "config.json").write_text(text.replace("BertForMaskedLM", "BertModel"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="not a BertForMaskedLM"):
+        pretrain(config(corpus, tmp_path / "c", init=str(init)), progress=False)
 
 
 class Kill(Exception):
