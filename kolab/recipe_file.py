@@ -1,0 +1,86 @@
+"""A recipe as a YAML file and the command line together describe it; for a wrong word, the nearest right spelling."""
+
+import dataclasses
+import difflib
+from pathlib import Path
+from typing import Any
+
+from kolab.errors import ConfigError
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """' Did you mean …?' with the known word most like this one, or nothing if none is."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def parse_recipe(argv: list[str]) -> tuple[Any, str]:
+    """The recipe that a file and the command line together describe, and its name.
+
+    Raises ConfigError for an unknown field (with the nearest right spelling) or a value of the wrong type.
+    """
+    import jsonargparse
+    import yaml
+
+    from kolab.recipe import Recipe, find_recipe
+
+    parser = jsonargparse.ArgumentParser(
+        prog="kolab train", description="Train as a recipe says.", exit_on_error=False, default_env=False
+    )
+    parser.add_argument("--config", help="a YAML file, or the name of a recipe that comes with the course")
+    parser.add_argument("--folder", help="where the run is saved (default: runs/RECIPE)")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on where the folder's newest checkpoint stands"
+    )
+    parser.add_class_arguments(Recipe, None)
+    fields = _fields()
+    name = "kolab"
+    if "--config" in argv[:-1]:
+        at = argv.index("--config") + 1
+        path = find_recipe(argv[at])
+        name = path.stem
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not a YAML file: {error}") from error
+        if not isinstance(content, dict):
+            raise ConfigError(f"{path} has to hold fields such as 'train:', not {type(content).__name__}.")
+        given = [f"--{key}={_text(value)}" for key, value in _leaves(content)]
+        argv = given + argv[: at - 1] + argv[at + 1 :]
+    for word in argv:
+        key = word[2:].split("=")[0]
+        if word.startswith("--") and key not in fields and key not in ("help", "folder", "resume", "config"):
+            raise ConfigError(
+                f"There is no setting {key!r}.{nearest(key, fields)} `kolab train --help` lists all."
+            )
+    try:
+        found = parser.parse_args(argv)
+        build = (
+            getattr(parser, "instantiate", None) or parser.instantiate_classes
+        )  # renamed in jsonargparse 4.49
+        recipe = build(found)
+        recipe = Recipe(**{f.name: recipe[f.name] for f in dataclasses.fields(Recipe)})
+    except (jsonargparse.ArgumentError, TypeError) as error:
+        raise ConfigError(str(error).strip()) from error
+    folder = found.folder or recipe.train.folder or str(Path("runs") / name)
+    train = dataclasses.replace(recipe.train, folder=folder, resume=found.resume or recipe.train.resume)
+    return dataclasses.replace(recipe, train=train), name
+
+
+def _fields() -> list[str]:
+    from kolab.recipe import Recipe
+
+    parts = {part.name: part.default_factory for part in dataclasses.fields(Recipe)}
+    return [f"{name}.{field.name}" for name, part in parts.items() for field in dataclasses.fields(part)]
+
+
+def _leaves(content: dict, prefix: str = "") -> list[tuple[str, Any]]:
+    found = []
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        found += _leaves(value, f"{name}.") if isinstance(value, dict) else [(name, value)]
+    return found
+
+
+def _text(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
