@@ -64,6 +64,17 @@ def _cpu_has_bf16() -> bool:
     return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
 
 
+@contextlib.contextmanager
+def own_forward(model: torch.nn.Module):
+    """The model without the wrapper of its `forward` that Accelerate adds for mixed precision, until the end."""
+    wrapped = vars(model).pop("forward", None)
+    try:
+        yield
+    finally:
+        if wrapped is not None:
+            model.forward = wrapped
+
+
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
     """The autocast context of a resolved precision; nothing at all for fp32."""
     return (

@@ -240,12 +240,13 @@ def evaluate_masked(model: nn.Module, loader: DataLoader) -> dict[str, float]:
     """Mean loss and accuracy over all chosen tokens of a loader, batch by batch: {"loss", "accuracy"}.
 
     No logits are kept, so memory does not grow with the data. Several processes share the batches, and all get the
-    whole's result. The model is afterwards in the mode it was in. Precision is what `fit` has set up for the model.
+    whole's result. The model is afterwards in the mode it was in. It computes in half precision where the hardware can.
     """
     several = torch.distributed.is_available() and torch.distributed.is_initialized()
     rank, world = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if several else (0, 1)
     model = getattr(model, "module", model)  # out of DDP, whose processes would wait for one without a share
     device = next(model.parameters()).device
+    precision = engine.resolve_precision("auto", device)
     kind = torch.float32 if device.type == "mps" else torch.float64
     sums = torch.zeros(3, dtype=kind, device=device)  # loss, right, all
     training = model.training
@@ -254,7 +255,8 @@ def evaluate_masked(model: nn.Module, loader: DataLoader) -> dict[str, float]:
         labels = batch.pop("labels").to(device)
         if not len(labels):
             continue
-        logits = model(**engine.to_device(batch, device)).logits.float()
+        with engine.autocast(precision, device):
+            logits = model(**engine.to_device(batch, device)).logits.float()
         sums[0] += nn.functional.cross_entropy(logits, labels, reduction="sum")
         sums[1] += (logits.argmax(-1) == labels).sum()
         sums[2] += len(labels)

@@ -231,7 +231,8 @@ class Run:
         }
         if "validation" in self.loaders:
             # Not through DDP: a process without a share of the last batch would keep the others waiting.
-            found = self.evaluator(self.plain_model, self.loaders["validation"])
+            with engine.own_forward(self.plain_model):  # scores are measured in the evaluator's own precision
+                found = self.evaluator(self.plain_model, self.loaders["validation"])
             row |= {("validation_loss" if name == "loss" else name): value for name, value in found.items()}
         row["seconds"] = round(state.seconds + engine.now() - self._began, 2)
         state.rows.append(row)
@@ -273,12 +274,8 @@ class Run:
         if self.folder is not None and self.is_main and hasattr(self.plain_model, "save_pretrained"):
             partial = self.folder / ".saving-best"
             shutil.rmtree(partial, ignore_errors=True)
-            keep = vars(self.plain_model).pop(
-                "forward", None
-            )  # Accelerate's wrapper does not belong in a file
-            self.plain_model.save_pretrained(partial)
-            if keep is not None:
-                self.plain_model.forward = keep
+            with engine.own_forward(self.plain_model):  # Accelerate's wrapper does not belong in a file
+                self.plain_model.save_pretrained(partial)
             if (tokenizer := getattr(self.loaders, "tokenizer", None)) is not None:
                 tokenizer.save_pretrained(partial)
             checkpoint.replace_folder(partial, self.folder / "best")

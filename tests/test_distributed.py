@@ -30,7 +30,7 @@ for kind, loss in losses.items():
     model = tiny.model(0.0, multi_label=multi)
     history = fit(model, loaders, config, loss=loss)
     assert PartialState().num_processes == expected, PartialState().num_processes
-    found = predict(model, loaders["validation"], precision="fp32")
+    found = predict(model, loaders["validation"])
     results[kind] = {
         "rows": [{k: v for k, v in row.items() if k != "seconds"} for row in history],
         "weights": {k: v.double().sum().item() for k, v in model.state_dict().items()},

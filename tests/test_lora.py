@@ -83,16 +83,14 @@ def test_fit_trains_adapters_and_head_and_nothing_else(tmp_path):
             assert not torch.equal(after[name], value), name
         else:
             assert torch.equal(after[name], value), name
-    expected = predict(lora, loaders["validation"], precision="fp32").logits
+    expected = predict(lora, loaders["validation"]).logits
     lora.save_pretrained(tmp_path)
     weights = sum(p.stat().st_size for p in tmp_path.glob("*.safetensors"))
     assert weights < 40_000  # the adapter and the head, not the encoder
     again = PeftModel.from_pretrained(tiny.model(), tmp_path)
-    assert torch.allclose(predict(again, loaders["validation"], precision="fp32").logits, expected, atol=1e-6)
+    assert torch.allclose(predict(again, loaders["validation"]).logits, expected, atol=1e-6)
     merged = again.merge_and_unload()
-    assert torch.allclose(
-        predict(merged, loaders["validation"], precision="fp32").logits, expected, atol=1e-5
-    )
+    assert torch.allclose(predict(merged, loaders["validation"]).logits, expected, atol=1e-5)
 
 
 def test_layers_that_are_not_there_are_named():

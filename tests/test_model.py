@@ -53,7 +53,9 @@ FAMILIES = {
 
 def encoder_of(family="bert", seed=0):
     torch.manual_seed(seed)
-    attention = "sdpa" if torch.cuda.is_available() else "eager"  # what a reload takes, to be equal to the last bit
+    attention = (
+        "sdpa" if torch.cuda.is_available() else "eager"
+    )  # what a reload takes, to be equal to the last bit
     return AutoModel.from_config(FAMILIES[family], attn_implementation=attention)
 
 

@@ -77,8 +77,7 @@ class _Watch:
     def __call__(self, model: torch.nn.Module, validation: torch.utils.data.DataLoader) -> dict[str, float]:
         found, row = [], {}
         for prefix, loader in (("", validation), ("test_", self.test)):
-            # fit has wrapped the model in the precision it trains in; "fp32" adds nothing to that.
-            part = train.predict(model, loader, precision="fp32")
+            part = train.predict(model, loader)
             total, weight = CrossEntropy()(part.logits, part.references)
             scores = classification_metrics(part.labels, part.references)
             row |= {f"{prefix}loss": float(total / weight)}

@@ -319,20 +319,19 @@ kl.check("4.2", evaluate_model)
 
 # %% [markdown] tags=["en"]
 # The lesson's own version comes in two halves, since we shall want the logits (로짓) themselves: one collects them, the other
-# scores them.
+# scores them. Both compute in float32, whatever the training does, so that a score does not depend on the hardware's shortcuts.
 
 # %% [markdown] tags=["ko"]
-# 강의의 코드는 둘로 나뉩니다. 로짓(logits) 자체도 나중에 쓸 것이라, 하나는 로짓을 모으고 하나는 채점합니다.
+# 강의의 코드는 둘로 나뉩니다. 로짓(logits) 자체도 나중에 쓸 것이라, 하나는 로짓을 모으고 하나는 채점합니다. 학습을 어떤 정밀도로 하든 둘 다 float32로 계산해요. 그래야 점수가 하드웨어에 따라 달라지지 않습니다.
 
 # %%
 @torch.no_grad()
-def collect(model, loader, precision="fp32"):
+def collect(model, loader):
     device = next(model.parameters()).device
     logits, labels = [], []
     model.eval()
     for batch in loader:
-        with autocast(precision, device):
-            logits.append(model(batch["input_ids"].to(device), batch["attention_mask"].to(device)).logits.float().cpu())
+        logits.append(model(batch["input_ids"].to(device), batch["attention_mask"].to(device)).logits.cpu())
         labels.append(batch["labels"])
     return torch.cat(logits), torch.cat(labels)
 
@@ -369,7 +368,7 @@ history, weights, held_out = [], [], {"validation": [], "test": []}
 
 def after_epoch(epoch, train_loss):
     for split in held_out:
-        logits, labels = collect(model, loaders[split], PRECISION)
+        logits, labels = collect(model, loaders[split])
         held_out[split].append(logits)
         if split == "validation":
             history.append({"epoch": epoch, "train_loss": train_loss, **score(logits, labels)})
@@ -755,7 +754,7 @@ model.save_pretrained(folder, tokenizer=tokenizer)
 print({path: f"{os.path.getsize(os.path.join(folder, path)) / 1e6:.1f} MB" for path in sorted(os.listdir(folder))})
 
 sentences = list(reviews["test"]["text"])[:4]
-ours = kl.train.predict(model, sentences, tokenizer=tokenizer, precision="fp32").probabilities.numpy()
+ours = kl.train.predict(model, sentences, tokenizer=tokenizer).probabilities.numpy()
 pipe = transformers.pipeline("text-classification", model=folder, top_k=None, device="cpu")
 theirs = np.array([[{row["label"]: row["score"] for row in rows}[name] for name in names] for rows in pipe(sentences)])
 print(f"largest difference between the two: {np.abs(ours - theirs).max():.1e}")
