@@ -105,7 +105,9 @@ def execute(notebook: nbformat.NotebookNode, *, quick: bool, timeout: int, threa
             "KOLAB_QUICK": str(int(quick)),
         }
         environment["KOLAB_STRICT"] = str(int(solved))
-        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads that spin starve a busy machine
+        environment.setdefault(
+            "OMP_WAIT_POLICY", "PASSIVE"
+        )  # waiting threads that spin starve a busy machine
         if threads:
             environment["OMP_NUM_THREADS"] = str(threads)
         client = NotebookClient(
@@ -120,6 +122,16 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
     """Keep from a run only what a reader sees, so that two runs differ as little as possible."""
     notebook.metadata.pop("widgets", None)
     notebook.metadata.language_info = nbformat.from_dict({"name": "python"})
+    seen: dict[str, str] = {}
+
+    def steady(
+        text: str,
+    ) -> str:  # pandas names a styled table at random, and an object's address is another each time
+        text = re.sub(
+            r"\bT_[0-9a-f]{5}(?=[\s_\"#{])", lambda m: seen.setdefault(m[0], f"T_{len(seen):05x}"), text
+        )
+        return re.sub(r"\b0x[0-9a-f]{8,16}(?=>)", "0x…", text)
+
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
@@ -130,6 +142,9 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
             output.get("metadata", {}).pop(WIDGET, None)
             if data.pop(WIDGET, None) is not None and set(data) <= {"text/plain"}:
                 continue  # a widget without a picture of itself: its text is no use to a reader
+            for kind in ("text/html", "text/plain"):
+                if isinstance(data.get(kind), str):
+                    data[kind] = steady(data[kind])
             kept.append(output)
         cell.outputs = kept
 

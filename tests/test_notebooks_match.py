@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -211,3 +212,26 @@ def test_the_script_runs_by_itself():
         [sys.executable, str(NOTEBOOKS / "build.py"), "--help"], capture_output=True, text=True, check=True
     )
     assert "--repo" in done.stdout
+
+
+def test_two_runs_differ_in_no_name_that_chance_gave(builder):
+    def run():
+        table = pd.DataFrame({"a": [1, 2]}).style  # pandas gives each a name of its own
+        outputs = [
+            nbformat.v4.new_output("execute_result", data={"text/html": html, "text/plain": f"{object()!r}"})
+            for html in (
+                table.to_html(),
+                table.set_properties(color="red").to_html(),
+                table.to_html(uuid="b"),
+            )
+        ]
+        cell = nbformat.v4.new_code_cell("1", outputs=outputs)
+        notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"kolab": {}})
+        builder.tidy(notebook)
+        return [output.data for output in cell.outputs]
+
+    first, second = run(), run()
+    assert first == second
+    names = [re.search('<table id="(.+?)"', data["text/html"])[1] for data in first]
+    assert names[0] == "T_00000" and names[2] == "T_b", names
+    assert f"#{names[1]}_row0_col0" in first[1]["text/html"], "the style has to fit the table's name"
