@@ -271,14 +271,13 @@ print(f"{raw.num_rows:,} rows → {sound.num_rows:,} that are sound by themselve
 # %% [markdown] tags=["en"]
 # ## What does cleaning destroy?
 #
-# The next step in many walk-throughs (a published one that tunes KoBERT on the real corpus, document 004 of the course's sources, is one of
-# them) is a pattern that keeps digits, Latin letters, finished syllables (`가-힣`) and a little punctuation, and blanks out
+# The next step in many walk-throughs (a published one that tunes KoBERT on the real corpus is one of them) is a pattern that keeps digits, Latin letters, finished syllables (`가-힣`) and a little punctuation, and blanks out
 # all else. Here is one of that kind, and what it does to five reviews:
 
 # %% [markdown] tags=["ko"]
 # ## 정제는 무엇을 망가뜨릴까요?
 #
-# 많은 예제의 다음 단계는 정규식입니다. 실제 말뭉치로 KoBERT를 튜닝한 공개 글(이 강의의 출처 문서 004)도 그중 하나입니다. 숫자, 로마자,
+# 많은 예제의 다음 단계는 정규식입니다. 실제 말뭉치로 KoBERT를 튜닝한 공개 글도 그중 하나입니다. 숫자, 로마자,
 # 완성된 음절(`가-힣`), 문장 부호 몇 개만 남기고 나머지는 공백으로 바꿉니다. 그런 정규식 하나를 리뷰 다섯 건에 적용해 봅시다.
 
 # %%
@@ -579,13 +578,13 @@ pd.concat({how: pd.DataFrame(counts, columns=kl.data.POLARITY).agg(["min", "max"
 
 # %% [markdown] tags=["en"]
 # At random, the neutral reviews number from 87 to 114, so that two exams differ before any model is trained. *Stratified* (층화) splits keep the
-# shares. Document 004 splits at random without a seed: its exam cannot even be set again.
+# shares. That published walk-through splits at random without a seed: its exam cannot even be set again.
 #
 # `kl.split` does three things: it keeps texts of one key together, stratifies, and draws from a seed. Write it yourself.
 
 # %% [markdown] tags=["ko"]
 # 무작위로 뽑으면 중립 리뷰가 87건에서 114건까지 오르내립니다. 모델을 학습하기도 전에 시험 문제 구성부터 달라지는 것입니다. *층화*(stratified)
-# 분할은 비율을 지킵니다. 문서 004는 시드 없이 무작위로 나누어서 같은 시험을 다시 치를 수조차 없습니다.
+# 분할은 비율을 지킵니다. 앞에서 말한 공개 글은 시드 없이 무작위로 나누어서 같은 시험을 다시 치를 수조차 없습니다.
 #
 # `kl.split`은 세 가지를 합니다. 키가 같은 글을 함께 두고, 층화하고, 시드로 뽑습니다. 직접 써 보세요.
 

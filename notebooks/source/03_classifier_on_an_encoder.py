@@ -129,14 +129,14 @@ print("not in the file, so drawn at random:", *sorted(report["missing_keys"]), s
 # pre-trained encoder and your head, and the only trace is a message that most people have learned to skip.
 #
 # A head of your own is ten lines, and every decision is in them. That is why the published walk-through this course grew out of
-# (document 004) wrote one, and so do we.
+# wrote one, and so do we.
 
 # %% [markdown] tags=["ko"]
 # `classifier`가 무작위인 것은 당연해요. 아직 아무도 학습시키지 않았으니까요. 그런데 `pooler`까지요? BERT의 pooler는 두 문장이 이어지는지 맞히는 과제로
 # 학습된 것입니다. kolab-mini는 요즘 인코더 대부분처럼 그 과제 없이 학습했어요. 그래서 사전학습된 인코더와 헤드 사이에 무작위 층 하나와 tanh가 끼어들고,
 # 흔적이라고는 다들 그냥 넘기는 데 익숙해진 메시지 한 줄뿐입니다.
 #
-# 직접 쓴 헤드는 열 줄이면 되고, 모든 결정이 그 안에 보입니다. 이 강좌의 바탕이 된 공개 글(문서 004)도 그래서 직접 썼고, 우리도 그렇게 합니다.
+# 직접 쓴 헤드는 열 줄이면 되고, 모든 결정이 그 안에 보입니다. 이 강좌의 바탕이 된 공개 글도 그래서 직접 썼고, 우리도 그렇게 합니다.
 
 # %% [markdown] tags=["en"]
 # ## Pooling: from L vectors to one
@@ -463,7 +463,7 @@ print(f"first loss {curves['right'][0]:.3f}, last {curves['right'][-1]:.4f}")
 #
 # - **softmax twice**: the model returns probabilities, and cross-entropy takes the softmax again;
 # - **rate too small**: 5e-6 instead of 5e-4, a slip of two characters;
-# - **head left out**: document 004's complete listing builds its optimizer from `model.parameters()`, and `model` there is the bare
+# - **head left out**: the published walk-through's complete listing builds its optimizer from `model.parameters()`, and `model` there is the bare
 #   encoder. The classifier around it has another name, and its head is in no optimizer.
 #
 # ### Predict before you run
@@ -474,7 +474,7 @@ print(f"first loss {curves['right'][0]:.3f}, last {curves['right'][-1]:.4f}")
 #
 # - **소프트맥스 두 번**: 모델이 확률을 돌려주는데 교차 엔트로피가 소프트맥스를 또 취합니다.
 # - **학습률이 너무 작음**: 5e-4 대신 5e-6. 글자 하나 차이죠.
-# - **헤드를 빠뜨림**: 문서 004의 전체 코드는 옵티마이저를 `model.parameters()`로 만드는데, 거기서 `model`은 맨 인코더입니다. 인코더를 감싼 분류기는 이름이 다르고,
+# - **헤드를 빠뜨림**: 공개 글의 전체 코드는 옵티마이저를 `model.parameters()`로 만드는데, 거기서 `model`은 맨 인코더입니다. 인코더를 감싼 분류기는 이름이 다르고,
 #   그 헤드는 어느 옵티마이저에도 들어 있지 않아요.
 #
 # ### 실행 전에 예상하기
@@ -500,7 +500,7 @@ for height, label in ((np.log(3), "ln 3: no opinion"), (-np.log(np.e / (np.e + 2
     figure.axes[0].axhline(height, color=kl.plots.GREY, linestyle="--", linewidth=0.8)
     figure.axes[0].text(STEPS, height + 0.02, label, ha="right", fontsize=8, color=kl.plots.GREY)
 figure.axes[0].lines[0].set(linewidth=6, alpha=0.4)                    # two of the curves lie on one another
-figure.axes[0].legend(loc="center right", bbox_to_anchor=(1, 0.8))
+figure.axes[0].legend(loc="lower right", bbox_to_anchor=(1, 0.08))
 figure
 
 # %% [markdown] tags=["en"]
@@ -737,14 +737,14 @@ kl.check("3.5", logits_of)
 # %% [markdown] tags=["en"]
 # ## Does the pooling matter?
 #
-# Document 004 says that a custom head is worth its while because one can take two layers instead of one, or attention pooling. Worth how
+# The published walk-through says that a custom head is worth its while because one can take two layers instead of one, or attention pooling. Worth how
 # much? First the cheap way: **freeze** the encoder. Then its vectors never change, one pass over the reviews is enough, and pooling
 # and head train in seconds. Three seeds each, since a single number is an anecdote.
 
 # %% [markdown] tags=["ko"]
 # ## 풀링이 정말 중요할까
 #
-# 문서 004는 헤드를 직접 쓰는 보람으로 층을 두 개로 늘리거나 어텐션 풀링을 쓸 수 있다는 점을 듭니다. 얼마나 보람이 있을까요? 먼저 값싼 방법부터. 인코더를 **얼립니다**.
+# 그 공개 글은 헤드를 직접 쓰는 보람으로 층을 두 개로 늘리거나 어텐션 풀링을 쓸 수 있다는 점을 듭니다. 얼마나 보람이 있을까요? 먼저 값싼 방법부터. 인코더를 **얼립니다**.
 # 그러면 벡터가 바뀌지 않으니 리뷰를 한 번만 통과시키면 되고, 풀링과 헤드는 몇 초 만에 학습됩니다. 숫자 하나는 일화일 뿐이니 시드를 세 개씩 씁니다.
 
 # %%
