@@ -20,7 +20,7 @@ from kolab.model import Classifier, load_encoder
 
 
 def run(
-    *, quick: bool = False, splits: int = 5, plans: tuple[int, ...] = (5, 15), lr: float = 4e-4
+    *, quick: bool = False, splits: int = 3, plans: tuple[int, ...] = (5, 15), lr: float = 4e-4
 ) -> tuple[pd.DataFrame, dict]:
     """One row a split, planned number of epochs and epoch: losses and scores on validation and test, and `optimism`.
 
