@@ -633,19 +633,19 @@ for ax in (left, right):
 figure
 
 # %% [markdown] tags=["en"]
-# The pre-trained model is further after its first epoch (0.63) than the random one after its fourth (0.58): same layers, same reviews, same
-# steps. What it learned before, from other texts and without a single label, is worth more than four times the training.
+# The pre-trained model is further after its second epoch (0.68) than the random one after its fourth (0.60): same layers, same reviews,
+# same steps. What it learned before, from other texts and without a single label, is worth more than twice the training.
 #
 # And now the dashed line. A bag of character n-grams, which knows nothing but these 1,024 reviews, stands at 0.77 and beats both. kolab-mini was
-# pre-trained for little more than an hour on two cores, and that shows. Keep such a line in every figure of yours: an encoder has to earn its place,
-# and one that loses to a bag of n-grams is a result too.
+# pre-trained for less than two and a half hours on two cores, and that shows. Keep such a line in every figure of yours: an encoder has to earn
+# its place, and one that loses to a bag of n-grams is a result too.
 
 # %% [markdown] tags=["ko"]
-# 사전학습된 모델은 첫 에폭을 마쳤을 때(0.63) 벌써 무작위 모델의 네 번째 에폭(0.58)보다 앞서 있습니다. 층도 같고 리뷰도 같고 학습량도 같은데 말이죠. 다른 글에서 라벨 하나 없이
-# 미리 배운 것이 학습 네 배보다 값집니다.
+# 사전학습된 모델은 두 번째 에폭을 마쳤을 때(0.68) 벌써 무작위 모델의 네 번째 에폭(0.60)보다 앞서 있습니다. 층도 같고 리뷰도 같고 학습량도 같은데 말이죠. 다른 글에서 라벨 하나
+# 없이 미리 배운 것이 학습을 두 배로 하는 것보다 값집니다.
 #
-# 이제 점선을 보세요. 이 리뷰 1,024개 말고는 아무것도 모르는 문자 n-그램이 0.77로 둘 다 이깁니다. kolab-mini는 코어 두 개로 한 시간 남짓 사전학습한 인코더이고, 그것이 그대로
-# 드러나요. 여러분의 그림에도 늘 이런 선을 그어 두세요. 인코더는 자기 값을 증명해야 하고, n-그램에 졌다면 그것 역시 결과입니다.
+# 이제 점선을 보세요. 이 리뷰 1,024개 말고는 아무것도 모르는 문자 n-그램이 0.77로 둘 다 이깁니다. kolab-mini는 코어 두 개로 두 시간 반이 못 되게 사전학습한 인코더이고, 그것이
+# 그대로 드러나요. 여러분의 그림에도 늘 이런 선을 그어 두세요. 인코더는 자기 값을 증명해야 하고, n-그램에 졌다면 그것 역시 결과입니다.
 
 # %% [markdown] tags=["en"]
 # ## Evaluation mode belongs to the whole
@@ -693,12 +693,12 @@ print(f"from {scores.min():.3f} to {scores.max():.3f}; on average {changed:.1f} 
 figure
 
 # %% [markdown] tags=["en"]
-# One model, one validation set, and anything from 0.700 to 0.711: a point of spread that comes from nowhere but a dropout somebody forgot. On average two
-# of the 440 predictions are not the model's own. With a dropout of 0.5 it would be many more, and nobody would notice either: no error, no
-# warning, only a score that is a little different every time. Whoever picks the best epoch by such a score picks luck.
+# One model, one validation set, and anything from 0.672 to 0.696: two points of spread that come from nowhere but a dropout somebody forgot.
+# On average four of the 440 predictions are not the model's own. With a dropout of 0.5 it would be many more, and nobody would notice either:
+# no error, no warning, only a score that is a little different every time. Whoever picks the best epoch by such a score picks luck.
 
 # %% [markdown] tags=["ko"]
-# 모델도 하나, 검증 데이터도 하나인데 0.700에서 0.711까지 나옵니다. 누가 끄는 것을 잊은 드롭아웃 하나 때문에 생긴 1점의 흔들림이에요. 440개 예측 가운데 평균 두 개는 모델의
+# 모델도 하나, 검증 데이터도 하나인데 0.672에서 0.696까지 나옵니다. 누가 끄는 것을 잊은 드롭아웃 하나 때문에 생긴 2점의 흔들림이에요. 440개 예측 가운데 평균 네 개는 모델의
 # 진짜 답이 아닙니다. 드롭아웃이 0.5였다면 훨씬 많았을 테고, 그래도 아무도 몰랐을 거예요. 오류도 경고도 없이 점수만 부를 때마다 조금씩 다르니까요. 그런 점수로 가장 좋은 에폭을
 # 고르는 사람은 운을 고르는 셈입니다.
 
@@ -778,13 +778,13 @@ pd.DataFrame({pooling: [probes[pooling, seed][0] for seed in range(3)] for pooli
              index=pd.RangeIndex(3, name="seed")).style.format("{:.3f}")
 
 # %% [markdown] tags=["en"]
-# Between 0.40 and 0.50 for [CLS], around 0.6 for the mean, up to 0.68 for attention, in the same order in every seed.
-# Without any training of its own, this encoder's [CLS] says little about a review: filling in masked words never asked position 0 to sum
-# anything up. The mean has what the tokens know, and attention may choose among them. Look where it looks:
+# In every seed [CLS] comes last, by two to three points; the mean and attention are level. Filling in masked words never asked position 0
+# to sum anything up, and yet it knows nearly as much: six layers of attention have mixed the whole text into each of its positions. The mean
+# takes from all of them, and attention may choose. Look where it looks:
 
 # %% [markdown] tags=["ko"]
-# [CLS]는 0.40에서 0.50 사이, 평균은 0.6 안팎, 어텐션은 0.68까지. 세 시드 모두 순서가 같습니다. 따로 학습하지 않은 이 인코더의 [CLS]는 리뷰에 대해 아는 것이 별로 없습니다. 빈칸 채우기는 0번 자리에 요약을 시킨 적이 없거든요. 평균에는 토큰들이 아는 것이 담기고,
-# 어텐션은 그중에서 고를 수 있습니다. 어디를 보는지 봅시다.
+# 세 시드 모두 [CLS]가 꼴찌인데, 차이는 2~3점입니다. 평균과 어텐션은 비슷하고요. 빈칸 채우기는 0번 자리에 요약을 시킨 적이 없는데도 [CLS]가 아는 것은 별로 적지 않습니다. 여섯 층의
+# 어텐션을 지나는 동안 글 전체가 자리마다 섞여 들어가거든요. 평균은 모든 자리에서 가져오고, 어텐션은 그중에서 고를 수 있습니다. 어디를 보는지 봅시다.
 
 # %%
 query_model = probes["attention", 0][1]
@@ -821,27 +821,28 @@ axes[0].legend(fontsize=8)
 figure
 
 # %% [markdown] tags=["en"]
-# Two pictures, two answers. **Frozen**, the pooling decides: [CLS] below 0.5, the mean 0.62, attention 0.69. **Fine-tuned**, all of that is gone:
-# [CLS], mean and attention lie within a point of each other, as close as two seeds of one setting. Once the layers below may
-# change, they put what is needed wherever the pooling looks. The second layer, which the claim hoped for, costs one or two points here, in
-# every seed.
+# Two pictures, two answers. **Frozen**, pooling and head decide: from 0.64 for [CLS] up to 0.70 for attention, or for the mean under a
+# second layer, and the seeds hardly differ. **Fine-tuned**, all of that is gone: the settings lie no further apart than the
+# seeds of one setting do. Once the layers below may change, they put what is needed wherever the pooling looks. The second layer, which the
+# claim hoped for, brings a frozen mean four points, and a fine-tuned one less than its seeds differ.
 #
-# And the last row? The head that was never trained comes out less than a point behind. That is how such a fault survives in a listing with good
-# scores, and why a test has to ask for it by name.
+# And the last row? The head that was never trained comes out level with the one that was. That is how such a fault survives in a listing
+# with good scores, and why a test has to ask for it by name.
 #
-# What this does not show: one encoder, one learning rate, three epochs, and only two seeds (one for the last row): the
-# run was cut short. A second layer might want another rate. The encoder was pre-trained for
-# an hour, and with a big one the numbers may be others. Pick the simplest pooling that uses the mask, and spend your time elsewhere.
+# What this does not show: one encoder, one learning rate, three epochs, three seeds. A second layer might want another rate. The encoder
+# was pre-trained for two and a half hours, and with a big one the numbers may be others. Pick the simplest pooling that uses the mask,
+# and spend your time elsewhere.
 
 # %% [markdown] tags=["ko"]
-# 그림이 둘, 답도 둘입니다. **얼린 인코더**에서는 풀링이 승부를 가릅니다. [CLS]는 0.5 아래, 평균 0.62, 어텐션 0.69. **미세조정**하면 그 차이가 사라져요.
-# [CLS]와 평균과 어텐션이 1점 안에 모이고, 이는 같은 설정에서 시드만 바꾼 차이와 비슷합니다. 아래층까지 바뀔 수 있게 되면, 풀링이 어디를 보든 필요한 것이 그 자리에 놓이니까요.
-# 기대를 모았던 두 번째 층은 여기서는 어느 시드에서나 1~2점 손해였습니다.
+# 그림이 둘, 답도 둘입니다. **얼린 인코더**에서는 풀링과 헤드가 승부를 가릅니다. [CLS]의 0.64에서 어텐션, 또는 평균에 두 층을 얹은 것의 0.70까지, 시드에 따른 차이는
+# 거의 없어요. **미세조정**하면 그 차이가 사라집니다. 설정끼리의 차이가 같은 설정에서 시드만 바꾼 차이보다 크지 않아요. 아래층까지 바뀔 수 있게 되면, 풀링이 어디를 보든
+# 필요한 것이 그 자리에 놓이니까요. 기대를 모았던 두 번째 층은 얼린 평균에는 4점을 보태지만, 미세조정한 평균에 보태는 것은 시드에 따른 차이보다도 작습니다.
 #
-# 마지막 줄은 어떤가요? 한 번도 학습하지 않은 헤드인데 뒤처진 것이 1점도 안 됩니다. 점수가 좋은 코드 속에 이런 잘못이 살아남는 까닭이고, 시험이 콕 집어 물어봐야 하는 까닭이에요.
+# 마지막 줄은 어떤가요? 한 번도 학습하지 않은 헤드인데 학습한 헤드와 점수가 같습니다. 점수가 좋은 코드 속에 이런 잘못이 살아남는 까닭이고, 시험이 콕 집어 물어봐야
+# 하는 까닭이에요.
 #
-# 이 결과가 말해 주지 않는 것도 있습니다. 인코더 하나, 학습률 하나, 세 에폭, 게다가 실행이 도중에 끊겨서 시드가 둘뿐이에요(마지막 줄은 하나). 두 번째 층에는 다른 학습률이 맞을지도 몰라요. 인코더는 한 시간 사전학습한 것이고, 큰 인코더에서는
-# 숫자가 다를 수 있습니다. 마스크를 쓰는 가장 단순한 풀링을 고르고, 시간은 다른 데 쓰세요.
+# 이 결과가 말해 주지 않는 것도 있습니다. 인코더 하나, 학습률 하나, 세 에폭, 시드 셋뿐이에요. 두 번째 층에는 다른 학습률이 맞을지도 몰라요. 인코더는 두 시간 반 사전학습한
+# 것이고, 큰 인코더에서는 숫자가 다를 수 있습니다. 마스크를 쓰는 가장 단순한 풀링을 고르고, 시간은 다른 데 쓰세요.
 
 # %% [markdown] tags=["en"]
 # ## Take-aways
