@@ -778,12 +778,12 @@ pd.DataFrame({pooling: [probes[pooling, seed][0] for seed in range(3)] for pooli
              index=pd.RangeIndex(3, name="seed")).style.format("{:.3f}")
 
 # %% [markdown] tags=["en"]
-# In every seed [CLS] comes last, by two to three points; the mean and attention are level. Filling in masked words never asked position 0
+# In every seed [CLS] comes last, by one to three points; the mean and attention are level. Filling in masked words never asked position 0
 # to sum anything up, and yet it knows nearly as much: six layers of attention have mixed the whole text into each of its positions. The mean
 # takes from all of them, and attention may choose. Look where it looks:
 
 # %% [markdown] tags=["ko"]
-# 세 시드 모두 [CLS]가 꼴찌인데, 차이는 2~3점입니다. 평균과 어텐션은 비슷하고요. 빈칸 채우기는 0번 자리에 요약을 시킨 적이 없는데도 [CLS]가 아는 것은 별로 적지 않습니다. 여섯 층의
+# 세 시드 모두 [CLS]가 꼴찌인데, 차이는 1~3점입니다. 평균과 어텐션은 비슷하고요. 빈칸 채우기는 0번 자리에 요약을 시킨 적이 없는데도 [CLS]가 아는 것은 별로 적지 않습니다. 여섯 층의
 # 어텐션을 지나는 동안 글 전체가 자리마다 섞여 들어가거든요. 평균은 모든 자리에서 가져오고, 어텐션은 그중에서 고를 수 있습니다. 어디를 보는지 봅시다.
 
 # %%
