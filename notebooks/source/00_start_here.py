@@ -184,7 +184,8 @@ pd.DataFrame(found.probabilities.numpy(), columns=names, index=sentences).style.
 
 # %% [markdown] tags=["en"]
 # The first three come out as anybody would say. The fourth is a plain complaint to a person: *the screen is pretty, only it
-# will not light up; I shall use it as a picture frame*. The model sees a kind word beside an unkind one and leans to neutral.
+# will not light up; I shall use it as a picture frame*. The model sees a kind word beside an unkind one and cannot decide between
+# negative and neutral.
 #
 # ## How exercises work
 #
@@ -198,8 +199,8 @@ pd.DataFrame(found.probabilities.numpy(), columns=names, index=sentences).style.
 #   `KOLAB_QUICK=1` everything is trimmed to seconds; the code is the same, the numbers then mean nothing.
 
 # %% [markdown] tags=["ko"]
-# 앞의 세 문장은 누가 봐도 그럴 답입니다. 네 번째는 사람이 읽으면 영락없는 불평이지만, 모델은 좋은 말과 나쁜 말이 함께 있는 것을 보고 중립
-# 쪽으로 기웁니다.
+# 앞의 세 문장은 누가 봐도 그럴 답입니다. 네 번째는 사람이 읽으면 영락없는 불평이지만, 모델은 좋은 말과 나쁜 말이 함께 있는 것을 보고 부정과
+# 중립 사이에서 망설입니다.
 #
 # ## 연습 문제는 이렇게 풉니다
 #
