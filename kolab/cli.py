@@ -64,20 +64,21 @@ def _parser(command: str, about: str):
 
 def _train(argv: list[str]) -> int:
     recipe, name = parse_recipe(argv)
-    from kolab import doctor
+    from kolab import doctor, processes
     from kolab.recipe import prepare
     from kolab.report import keep_recipe, plan, write_report
     from kolab.train import fit
 
     doctor.quieten()
     prepared = prepare(recipe)
-    main_process = int(os.environ.get("RANK", "0")) == 0
+    main_process = processes.launched()[0] == 0
     if main_process:
         print(plan(prepared, name))
         keep_recipe(recipe)
     history = fit(prepared.model, prepared.loaders, recipe.train, loss=prepared.loss)
+    report = write_report(prepared, history, name)  # under torchrun all processes score their share
     if main_process:
-        print(write_report(prepared, history, name))
+        print(report)
     return 0
 
 

@@ -1,6 +1,7 @@
 """What to say when training cannot begin or go on: the place, the likely causes, the cure."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from kolab import checkpoint
 from kolab.errors import ConfigError, TrainingError
 
 
@@ -53,6 +55,23 @@ def out_of_memory(batch_size: int | None, accumulate: int) -> TrainingError:
         )
     return TrainingError(
         f"The GPU's memory is full with batch_size={batch_size}, accumulate={accumulate}. {advice}"
+    )
+
+
+def lost_process(rank: int, world: int, folder: Path | None, error: BaseException) -> TrainingError:
+    """The error for a run of which another process has ended: what is saved, and how to go on."""
+    saved = [] if folder is None else checkpoint.listed(folder / "checkpoints")
+    if saved:
+        step = int(saved[-1].name.removeprefix("step-"))
+        cure = (
+            f"{folder} holds everything up to step {step}: start again with resume=True (--resume), with as many "
+            "processes as you like."
+        )
+    else:
+        cure = "Nothing had been saved yet" + (" (folder is None)." if folder is None else f" in {folder}.")
+    return TrainingError(
+        f"Another process of this run has ended, so process {rank} of {world} cannot go on. Its own message says why, "
+        f"if it left one; a process that was killed leaves none. {cure} ({str(error).strip().splitlines()[0][:120]})"
     )
 
 

@@ -12,13 +12,21 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, GradientState
+from accelerate.utils import DistributedType, GradientAccumulationPlugin
+from accelerate.utils.environment import parse_flag_from_env
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from kolab.errors import CheckpointError, ConfigError
+from kolab.processes import default_device, launched, lost_process, shard
 
+__all__ = [
+    "PRECISIONS", "Interrupted", "Signals", "State", "autocast", "check_same_run", "default_device", "load_tensors",
+    "lost_process", "make_accelerator", "now", "own_forward", "own_tensors", "release", "resolve_precision",
+    "rng_state", "set_rng_state", "shard", "to_device", "windows",
+]  # fmt: skip
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+_SHARDING = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 _DTYPE = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _MAY_DIFFER = {
     "resume",
@@ -87,19 +95,39 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
 def make_accelerator(
     precision: str, device: str | None, tracker: str | None, folder: Path | None
 ) -> Accelerator:
-    """A fresh Accelerator. Its state is a singleton, so the one of an earlier `fit` has to go first."""
-    AcceleratorState._reset_state()
-    probe = Accelerator(cpu=device == "cpu")
-    resolved = resolve_precision(precision, probe.device)
-    if resolved == "fp32" and tracker is None:
-        return probe
-    AcceleratorState._reset_state()
-    return Accelerator(
-        cpu=device == "cpu",
+    """A fresh Accelerator, over the processes that torchrun or `accelerate launch` has started.
+
+    Accelerate's states are singletons, so those of an earlier `fit`, or of a notebook's own loop, have to go first: a
+    loop that was left in mid-window would keep the optimizer from stepping. And everything is said explicitly, since
+    `accelerate launch` puts its own precision and accumulation steps into the environment.
+
+    Raises ConfigError where the launcher wants what `fit` does not do.
+    """
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    # Accelerate joins the processes of a CPU only where it is told that a CPU is meant.
+    cpu = device == "cpu" or default_device().type == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU")
+    resolved = resolve_precision(precision, torch.device("cpu") if cpu else default_device())
+    accelerator = Accelerator(
+        cpu=cpu,
         mixed_precision={"fp32": "no"}.get(resolved, resolved),
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # fit divides by itself
         log_with=tracker,
         project_dir=None if folder is None else str(folder),
     )
+    if accelerator.distributed_type in _SHARDING:
+        raise ConfigError(
+            f"The launcher asks for {accelerator.distributed_type.value}, which splits the weights among the "
+            "processes; kl.fit saves and resumes whole weights. Launch with torchrun, or choose multi-GPU in "
+            "`accelerate config`: an encoder of a few hundred million parameters fits on every device."
+        )
+    started = launched()[1]
+    if accelerator.num_processes != started:
+        raise ConfigError(
+            f"The launcher has started {started} processes, but Accelerate runs {accelerator.num_processes}: each "
+            "would train by itself and write into the same folder. Start them with torchrun --nproc_per_node."
+        )
+    return accelerator
 
 
 def release(accelerator: Accelerator, model: nn.Module) -> nn.Module:
@@ -129,39 +157,6 @@ def windows(loader: Iterable, size: int) -> Iterator[list]:
 def to_device(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     """Moves a batch; from pinned memory without waiting."""
     return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-
-
-def shard(loader: DataLoader, rank: int, world: int, *, pad_empty: bool = False) -> DataLoader:
-    """The same loader for one of several processes: of every batch, each process gets its slice.
-
-    With `pad_empty` a process left without examples gets one example whose labels are ignored by weight (see `fit`).
-    """
-    if world == 1:
-        return loader
-    if not hasattr(loader.batch_sampler, "shard"):
-        raise ConfigError(
-            "Several processes need loaders from kl.make_loaders: their batches can be divided exactly."
-        )
-    return DataLoader(
-        loader.dataset,
-        batch_sampler=loader.batch_sampler.shard(rank, world),
-        collate_fn=_EmptySafe(loader.collate_fn, loader.dataset) if pad_empty else loader.collate_fn,
-        num_workers=loader.num_workers,
-        pin_memory=loader.pin_memory,
-        generator=torch.Generator().manual_seed(0),
-    )
-
-
-class _EmptySafe:
-    """Collates an empty slice as one example that is marked to count for nothing: DDP wants every process's turn."""
-
-    def __init__(self, collate, dataset):
-        self.collate, self.dataset = collate, dataset
-
-    def __call__(self, items: list) -> dict[str, Any]:
-        if items:
-            return self.collate(items)
-        return {**self.collate([self.dataset[0]]), "empty": torch.tensor(True)}
 
 
 class Signals:

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from sklearn.metrics import f1_score
 
-from kolab import checkpoint, engine
+from kolab import checkpoint, engine, processes
 from kolab.errors import ConfigError
 from kolab.metrics import bootstrap_interval
 from kolab.model import count_parameters
@@ -26,7 +27,7 @@ def plan(prepared, name: str) -> str:
     train = recipe.train
     batches = len(loaders["train"])
     steps = -(-batches // train.accumulate)
-    device = next(prepared.model.parameters()).device if train.device == "cpu" else _device()
+    device = torch.device("cpu") if train.device == "cpu" else engine.default_device()
     sizes = ", ".join(f"{key} {len(value):,}" for key, value in prepared.data.items())
     parameters = list(prepared.model.parameters())
     trainable = sum(p.numel() for p in parameters if p.requires_grad)
@@ -43,12 +44,6 @@ def plan(prepared, name: str) -> str:
             "",
         ]
     )
-
-
-def _device():
-    from accelerate import PartialState
-
-    return PartialState().device
 
 
 def score(model, loader) -> dict[str, Any]:
@@ -100,7 +95,7 @@ def keep_recipe(recipe: Recipe) -> None:
 
 
 def write_report(prepared, history: History, name: str) -> str:
-    """Writes report.md into the run's folder and returns it."""
+    """Writes report.md into the run's folder and returns it. Of several processes all have to call it; one writes."""
     folder = Path(prepared.recipe.train.folder)
     columns = ["epoch", "train_loss", "validation_loss", "accuracy", "f1", "seconds"]
     lines = [f"# {name}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
@@ -117,7 +112,8 @@ def write_report(prepared, history: History, name: str) -> str:
     parts = count_parameters(prepared.model)
     lines += ["", "```", str(parts), "```", ""]
     text = "\n".join(lines)
-    checkpoint.write_text(folder / "report.md", text)
+    if processes.launched()[0] == 0:
+        checkpoint.write_text(folder / "report.md", text)
     return text
 
 

@@ -25,7 +25,7 @@ def settings(run: "Run") -> dict[str, Any]:
 
 def save(run: "Run") -> Path | None:
     """Writes a checkpoint of this very moment, and the history beside it; only the main process does."""
-    run.accelerator.wait_for_everyone()
+    sums = run.whole_sums()  # also makes the processes wait for one another
     if not run.is_main:
         return None
     slots, groups = checkpoint.flatten_optimizer(run.optimizer.optimizer)
@@ -33,7 +33,7 @@ def save(run: "Run") -> Path | None:
     tensors = {
         "model": engine.own_tensors(run.plain_model),
         "optimizer": slots,
-        "rest": {"sums": run.sums} | {f"rng.{k}": v for k, v in engine.rng_state(run.device).items()},
+        "rest": {"sums": sums} | {f"rng.{k}": v for k, v in engine.rng_state(run.device).items()},
     }
     if run.best_tensors is not None and run.state.best["step"] != run.state.step:
         tensors["best"] = run.best_tensors
@@ -64,6 +64,8 @@ def restore(run: "Run", saved: checkpoint.Checkpoint) -> None:
         run.best_tensors = tensors.get("best") or {k: v.clone() for k, v in tensors["model"].items()}
     if run.state.step_in_epoch:
         run.sums = tensors["rest"]["sums"].to(run.sums.device)
+        if not run.is_main:
+            run.sums[0] = 0.0  # the loss so far, of all processes: the first one carries it on
         rng = {k.removeprefix("rng."): v for k, v in tensors["rest"].items() if k.startswith("rng.")}
         run.resume_rng = rng if run.rank == 0 else None
     run.state.warn_if_finished(run.folder)

@@ -73,7 +73,8 @@ class Run:
                     if isinstance(v, int | float | str)
                 }
                 self.accelerator.init_trackers("kolab", config=values)
-                self._exit.callback(self.accelerator.end_training)
+                # Not end_training(): it would also part the processes, which still have a report to write.
+                self._exit.callback(lambda: [tracker.finish() for tracker in self.accelerator.trackers])
             self.signals = self._exit.enter_context(engine.Signals())
             self.bar = self._exit.enter_context(
                 Progress(
@@ -95,6 +96,8 @@ class Run:
         if kind is not None and issubclass(kind, torch.cuda.OutOfMemoryError):
             size = getattr(self.loader.batch_sampler, "batch_size", None)
             raise diagnosis.out_of_memory(size, self.config.accumulate) from error
+        if self.world > 1 and engine.lost_process(error):
+            raise diagnosis.lost_process(self.rank, self.world, self.folder, error) from error
 
     def _close(self) -> None:
         self._exit.close()
@@ -176,6 +179,13 @@ class Run:
         """Adds to the epoch's loss, on the device: reading it would make the CPU wait for the GPU."""
         self.sums[0] += self.counted(total.detach(), batch)
 
+    def whole_sums(self) -> Tensor:
+        """The epoch's sums over all processes: each knows its own share of the loss, and the whole of the rest."""
+        sums = self.sums.clone()
+        if self.world > 1:
+            sums[0] = self.accelerator.reduce(sums[0], "sum")
+        return sums
+
     def clip(self) -> Tensor:
         """Clips the gradient's norm (unscaled first under fp16) and returns what it was before."""
         limit = self.config.max_grad_norm or float("inf")
@@ -219,9 +229,7 @@ class Run:
         """Evaluates, keeps the best weights, decides about stopping, saves."""
         self._stop_on_nan()
         state, config = self.state, self.config
-        sums = self.sums.clone()
-        if self.world > 1:
-            sums[0] = self.accelerator.reduce(sums[0], "sum")
+        sums = self.whole_sums()
         row = {
             "epoch": state.epoch + 1,
             "step": state.step,

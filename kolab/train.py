@@ -16,7 +16,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
-from kolab import engine
+from kolab import engine, processes
 from kolab.errors import ConfigError
 from kolab.losses import BinaryCrossEntropy, CrossEntropy
 from kolab.metrics import classification_metrics
@@ -225,9 +225,10 @@ def predict(
     """
     if not isinstance(data, DataLoader):
         data = _text_loader(data, tokenizer, batch_size, max_length)
+    model = processes.unwrapped(model)
     device = next(model.parameters()).device
     precision = engine.resolve_precision(precision, device)
-    rank, world = _processes()
+    rank, world = processes.joined()
     parts, references, order = [], [], []
     was_training = model.training
     model.eval()
@@ -252,7 +253,7 @@ def predict(
         labels = None if labels is None else torch.cat([s[2] for s in shares])
     back = torch.argsort(torch.tensor(order))
     labels = None if labels is None else labels[back]
-    config = getattr(getattr(model, "module", model), "config", None)
+    config = getattr(model, "config", None)
     multi = getattr(config, "problem_type", None) == "multi_label_classification" or (
         labels is not None and labels.ndim == 2
     )
@@ -277,12 +278,6 @@ def evaluate(
     total, weight = loss(found.logits.to(home), found.references.to(home))
     names = (metrics or classification_metrics)(found.labels, found.references.numpy())
     return {"loss": float(total / weight), **{k: float(v) for k, v in names.items()}}
-
-
-def _processes() -> tuple[int, int]:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
 
 
 def _with_indices(loader: DataLoader, whole: DataLoader) -> Iterator[tuple[list[int], dict]]:

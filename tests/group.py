@@ -1,0 +1,207 @@
+"""Processes that wait for jobs, so that tests of several processes pay for their imports once a session.
+
+`Group.run(world, job, …)` lets the first `world` of them form a gloo group, as torchrun would, and call `job` in each.
+A job is one of the functions below; it returns what can be pickled.
+"""
+
+import os
+import signal
+import socket
+import traceback
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from kolab.bucket import ShardedBatchSampler
+from kolab.losses import BinaryCrossEntropy, CrossEntropy
+from tests import tiny
+
+WEIGHT = [0.2, 1.0, 7.0]
+
+
+class Group:
+    """Up to `size` processes; each job gets a group of its own. A process that a job has killed is made anew."""
+
+    def __init__(self, size: int = 3):
+        self.context = get_context("forkserver")  # imports once, and forks from there
+        self.context.set_forkserver_preload(["tests.group", "kolab.train"])
+        self.members = [self._member(rank) for rank in range(size)]
+
+    def _member(self, rank: int):
+        ours, theirs = self.context.Pipe()
+        process = self.context.Process(target=_work, args=(theirs, rank), daemon=True)
+        process.start()
+        theirs.close()
+        return process, ours
+
+    def run(self, world: int, job, *args: Any, timeout: float = 300) -> list[Any]:
+        """What each of `world` processes returns; an error as its text, None for one that was killed."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        for _, pipe in self.members[:world]:
+            pipe.send((world, port, job.__name__, args))
+        answers = []
+        for rank, (process, pipe) in enumerate(self.members[:world]):
+            try:
+                if not pipe.poll(timeout):
+                    process.kill()
+                    raise TimeoutError(f"{job.__name__} hangs in process {rank} of {world}")
+                answers.append(pipe.recv())
+            except EOFError:
+                process.join()
+                answers.append(None)
+                self.members[rank] = self._member(rank)
+        return answers
+
+    def close(self) -> None:
+        for process, pipe in self.members:
+            pipe.close()
+            process.kill()
+            process.join()
+
+
+def _work(pipe: Connection, rank: int) -> None:
+    while True:
+        try:
+            world, port, name, args = pipe.recv()
+        except EOFError:
+            return
+        os.environ |= {
+            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world),
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+        if world == 1:  # as without a launcher
+            for key in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+                os.environ.pop(key)
+        try:
+            answer = globals()[name](*args)
+        except BaseException as error:
+            answer = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        pipe.send(answer)
+
+
+# ---- jobs
+
+
+def loss_of(kind: str, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
+    """The losses that the tests go through."""
+    weight = torch.tensor(WEIGHT, dtype=dtype)
+    return {
+        "mean": CrossEntropy(),
+        "weighted": CrossEntropy(weight),
+        "smoothed": CrossEntropy(weight, 0.1),
+        "multi-label": BinaryCrossEntropy(weight),
+    }[kind]
+
+
+class Ragged:
+    """A batch sampler that gives the batches it was given, of whatever sizes."""
+
+    def __init__(self, batches: list[list[int]]):
+        self.batches, self.skip, self.batch_size = batches, 0, max(map(len, batches))
+
+    def set_epoch(self, epoch: int) -> None: ...
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self):
+        skip, self.skip = self.skip, 0
+        return iter(self.batches[skip:])
+
+    def shard(self, rank: int, world: int) -> ShardedBatchSampler:
+        return ShardedBatchSampler(self, rank, world)
+
+
+def batches_of(sizes: list[int]) -> list[list[int]]:
+    """Consecutive numbers in batches of these sizes."""
+    ends = np.cumsum(sizes).tolist()
+    return [list(range(end - size, end)) for end, size in zip(ends, sizes, strict=True)]
+
+
+def gradients(
+    sizes: list[int], accumulate: int, kind: str, double: bool, seed: int
+) -> list[np.ndarray] | None:
+    """The gradient of every optimizer step of one epoch of `fit`, weights unchanged; of the first process only."""
+    from kolab.train import TrainConfig, fit
+
+    dtype = torch.float64 if double else torch.float32
+    model = tiny.model(0.0, seed, multi_label=kind == "multi-label").to(dtype)
+    data = tiny.dataset(sum(sizes), seed, multi_label=kind == "multi-label")
+    loader = torch.utils.data.DataLoader(
+        data, batch_sampler=Ragged(batches_of(sizes)), collate_fn=tiny.Collator(0)
+    )
+    seen = []
+
+    def note(*_):
+        seen.append(
+            torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).double().numpy()
+        )
+
+    # A rate so small that no weight changes: every step's gradient is taken at the same place.
+    config = TrainConfig(
+        epochs=1, lr=1e-30, accumulate=accumulate, max_grad_norm=None, precision="fp32", progress=False
+    )
+    watch = register_optimizer_step_pre_hook(note)
+    try:
+        fit(model, {"train": loader}, config, loss=loss_of(kind, dtype))
+    finally:
+        watch.remove()
+    return seen
+
+
+def history(
+    kind: str, folder: str | None = None, resume: bool = False, kill: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """Three epochs of `fit` on 41 examples in batches of 8: the last holds one, so that not every process gets one.
+
+    kill: (rank, number of losses, the evaluations' too, after which that process kills itself).
+    """
+    from accelerate import PartialState
+
+    from kolab.train import TrainConfig, fit, predict
+
+    multi, rank = kind == "multi-label", int(os.environ.get("RANK", "0"))
+    loaders, loss = tiny.loaders(41, 8, validation=17, multi_label=multi), loss_of(kind)
+    if kill is not None and kill[0] == rank:
+        left = iter(range(kill[1]))
+        loss.register_forward_pre_hook(
+            lambda *_: os.kill(os.getpid(), signal.SIGKILL) if next(left, None) is None else None
+        )
+    config = TrainConfig(
+        epochs=3, lr=3e-3, precision="fp32", progress=False, accumulate=2, metric="loss", folder=folder, resume=resume,
+        save_every=1 if folder else "epoch",
+    )  # fmt: skip
+    model = tiny.model(0.0, multi_label=multi)
+    rows = fit(model, loaders, config, loss=loss)
+    found = predict(model, loaders["validation"])
+    return {
+        "processes": PartialState().num_processes,
+        "rows": [{k: v for k, v in row.items() if k != "seconds"} for row in rows],
+        "weights": {k: v.double().sum().item() for k, v in model.state_dict().items()},
+        "references": found.references.tolist(),
+        "logits": found.logits.flatten().tolist(),
+    }
+
+
+def wrapped_prediction() -> list[float]:
+    """The logits of nine texts in batches of four by a model inside DistributedDataParallel."""
+    from kolab.train import predict
+
+    torch.distributed.init_process_group("gloo")
+    model = torch.nn.parallel.DistributedDataParallel(tiny.model(0.0))
+    return predict(model, tiny.loaders(8, 4, validation=9)["validation"]).logits.flatten().tolist()
+
+
+def predict_alone() -> list[float]:
+    """The same by one process."""
+    from kolab.train import predict
+
+    return predict(tiny.model(0.0), tiny.loaders(8, 4, validation=9)["validation"]).logits.flatten().tolist()
