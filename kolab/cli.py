@@ -1,5 +1,6 @@
 """The command line: `kolab train`, `evaluate`, `predict`, `pretrain`, `doctor`, `bench`, `results`."""
 
+import dataclasses
 import importlib
 import inspect
 import json
@@ -15,6 +16,7 @@ from kolab.recipe_file import nearest, parse_recipe
 USAGE = """usage: kolab COMMAND …
 
   kolab train --config RECIPE.yaml [--train.lr 3e-4 …]   train as a recipe says; any field can be changed
+                                                          (--quick: a trimmed run, --resume: go on with one)
   kolab evaluate RUN [--split test]                       the metrics of a finished run
   kolab predict RUN "문장" … | --file F [--out F] [--json]  labels and probabilities
   kolab pretrain CORPUS --minutes 60 [--folder F] [--resume]  a tokenizer and a BERT of your own
@@ -63,7 +65,16 @@ def _parser(command: str, about: str):
 
 
 def _train(argv: list[str]) -> int:
-    recipe, name = parse_recipe(argv)
+    quick = "--quick" in argv
+    recipe, name = parse_recipe([word for word in argv if word != "--quick"])
+    if recipe.study.batches:
+        return _study(recipe, name, quick)
+    if quick:
+        recipe = dataclasses.replace(
+            recipe,
+            data=dataclasses.replace(recipe.data, rows=64),
+            train=dataclasses.replace(recipe.train, epochs=1),
+        )
     from kolab import doctor, processes
     from kolab.recipe import prepare
     from kolab.report import keep_recipe, plan, write_report
@@ -79,6 +90,26 @@ def _train(argv: list[str]) -> int:
     report = write_report(prepared, history, name)  # under torchrun all processes score their share
     if main_process:
         print(report)
+    return 0
+
+
+def _study(recipe: Any, name: str, quick: bool) -> int:
+    from kolab import doctor, processes
+    from kolab.checkpoint import write_text
+    from kolab.report import keep_recipe
+    from kolab.study import report, study, trimmed
+
+    if processes.launched()[1] > 1:
+        raise ConfigError(
+            "A study runs its trainings one after the other, in one process: start it without torchrun."
+        )
+    doctor.quieten()
+    recipe = trimmed(recipe) if quick else recipe
+    keep_recipe(recipe)
+    folder = Path(recipe.train.folder)
+    text = f"# {name}\n\n{report(*study(recipe, folder, recipe.train.resume))}"
+    write_text(folder / "report.md", text)
+    print(f"\n{text}\nSaved in {folder}{' (trimmed: the numbers mean little)' * quick}.")
     return 0
 
 

@@ -62,13 +62,42 @@ class LossConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class StudyConfig:
+    """With `batches` a recipe is not one training but a study of them (see `kolab/study.py`).
+
+    batches: effective batches, multiples of data.batch_size; the first is the base. encoders, rules: what is compared.
+    held_out: at most so many held-out examples. classes: None for as many as the labels have.
+    """
+
+    batches: list[int] = dataclasses.field(default_factory=list)
+    encoders: list[str] = dataclasses.field(default_factory=lambda: ["kolab-mini"])
+    rules: list[str] = dataclasses.field(default_factory=lambda: ["same", "linear", "sqrt", "updates"])
+    seeds: int = 2
+    held_out: int | None = None
+    classes: int | None = None
+
+    def __post_init__(self):
+        if self.batches and (not self.encoders or not self.rules or self.seeds < 1):
+            raise ConfigError("A study needs at least one of study.encoders, study.rules and study.seeds.")
+
+
+@dataclasses.dataclass(frozen=True)
 class Recipe:
-    """One training: what data, what model, what loss, and how."""
+    """One training: what data, what model, what loss, and how; or a study of many."""
 
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    study: StudyConfig = dataclasses.field(default_factory=StudyConfig)
+
+    def __post_init__(self):
+        bad = [batch for batch in self.study.batches if batch < 1 or batch % self.data.batch_size]
+        if bad:
+            raise ConfigError(
+                f"study.batches has {bad[0]}, which is no multiple of data.batch_size={self.data.batch_size}: an "
+                "effective batch is a whole number of micro-batches."
+            )
 
 
 @dataclasses.dataclass

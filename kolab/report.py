@@ -78,7 +78,12 @@ def keep_recipe(recipe: Recipe) -> None:
     path, settings = Path(recipe.train.folder) / "recipe.yaml", dataclasses.asdict(recipe)
     if path.is_file():
         before = yaml.safe_load(path.read_text(encoding="utf-8"))
-        other = [part for part in ("data", "model", "loss") if before.get(part) != settings[part]]
+        parts = ("data", "model", "loss", "study")  # what `train` says is compared by fit
+        other = [part for part in parts if before.get(part, settings[part]) != settings[part]]
+        if recipe.study.batches and before["train"] | {"resume": None} != settings["train"] | {
+            "resume": None
+        }:
+            other.append("train")
         if recipe.train.resume and other:
             raise ConfigError(
                 f"{path.parent} was started with another recipe: {', '.join(other)} differ. Resume with the same one, "

@@ -308,6 +308,7 @@ def _check_multi_hot(answer, generator):
 
 
 def _near(got, expected) -> bool:
+    got, expected = (x.detach() if isinstance(x, torch.Tensor) else x for x in (got, expected))
     return bool(torch.isclose(torch.as_tensor(float(got)), torch.as_tensor(float(expected)), rtol=1e-5))
 
 
@@ -627,7 +628,8 @@ EXERCISES = (
             WrongAnswer(lambda *a: _sum_and_weight(*a, bce="weight"), "weights both answers"),
             WrongAnswer(lambda *a: _sum_and_weight(*a, sides=True), "lets the classes compete"),
             WrongAnswer(
-                lambda *a: tuple(float(part) for part in _sum_and_weight(*a)), "should be a torch.Tensor"
+                lambda *a: tuple(torch.as_tensor(x).detach().item() for x in _sum_and_weight(*a)),
+                "should be a torch.Tensor",
             ),
         ),
     ),

@@ -786,8 +786,8 @@ study = kl.measure.recorded("batchsize")
 where, meta = study.attrs["machine"], study.attrs["meta"]
 print(f"{where['gpu'] or where['cpu']}, {study.attrs['date']}: {meta['data']}; {meta['seeds']} seed(s)")
 print(*(f"  {name}: {text}" for name, text in meta["encoders"].items()), sep="\n")
-mean = study.groupby(["encoder", "rule", "batch"], sort=False)[["lr", "epochs", "updates", "accuracy", "macro_f1", "seconds", "peak_mib"]].mean()
-mean.style.format({"lr": "{:.1e}", "epochs": "{:.0f}", "updates": "{:.0f}", "accuracy": "{:.3f}", "macro_f1": "{:.3f}", "seconds": "{:.0f}", "peak_mib": "{:.0f}"})
+mean = study.groupby(["encoder", "rule", "batch"], sort=False)[["lr", "epochs", "updates", "accuracy", "macro_f1", "seconds"]].mean()
+mean.style.format({"lr": "{:.1e}", "epochs": "{:.0f}", "updates": "{:.0f}", "accuracy": "{:.3f}", "macro_f1": "{:.3f}", "seconds": "{:.0f}"})
 
 # %%
 figure, axes = kl.plots.new(2, width=10, sharey=True)

@@ -1,0 +1,96 @@
+"""A study: what it plans, in which order, and that it goes on where it was stopped."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kolab.cli import main
+from kolab.errors import ConfigError
+from kolab.recipe import DataConfig, Recipe, StudyConfig
+from kolab.recipe_file import parse_recipe
+from kolab.study import RULES, _encoder, _trainings, planned, report, study, trimmed
+from kolab.train import TrainConfig
+
+SMALL = Recipe(
+    data=DataConfig(name="emotions", rows=32, batch_size=8, max_length=24),
+    train=TrainConfig(epochs=1, lr=1e-3),
+    study=StudyConfig(
+        batches=[8, 16], encoders=["modernbert-small"], rules=["same", "updates"], seeds=1, held_out=40
+    ),
+)
+
+
+@given(
+    base=st.integers(1, 200), k=st.integers(1, 20), epochs=st.integers(1, 9), examples=st.integers(1, 5000)
+)
+def test_equal_updates_are_reached_and_not_an_epoch_too_late(base, k, epochs, examples):
+    lr, longer = planned("updates", base * k, base, 1e-4, epochs, examples)
+    steps, per_epoch = math.ceil(examples / base) * epochs, math.ceil(examples / (base * k))
+    assert lr == 1e-4 and longer * per_epoch >= steps > (longer - 1) * per_epoch
+
+
+@given(base=st.integers(1, 200), k=st.integers(1, 20))
+def test_the_rate_follows_the_batch(base, k):
+    rates = [planned(rule, base * k, base, 1e-4, 5, 1000)[0] / 1e-4 for rule in ("same", "sqrt", "linear")]
+    assert rates == pytest.approx([1, math.sqrt(k), k])
+    with pytest.raises(ConfigError, match="same, linear, sqrt, updates"):
+        planned("cubic", base * k, base, 1e-4, 5, 1000)
+
+
+def test_the_recipes_trainings_are_all_there_once_and_the_long_ones_come_last():
+    recipe, _ = parse_recipe(["--config", "accumulation_study.yaml"])
+    found = list(_trainings(recipe))
+    per_encoder = 3 + 2 * (len(RULES) - 1)
+    assert len(found) == len(set(found)) == recipe.study.seeds * len(recipe.study.encoders) * per_encoder
+    first_seed = [rule for _, rule, _, seed in found if seed == 0]
+    assert "updates" not in first_seed[: first_seed.index("updates")]
+    assert set(first_seed[first_seed.index("updates") :]) == {"updates"}
+
+
+def test_a_study_keeps_its_rows_and_goes_on_where_it_was(tmp_path, capsys):
+    table, meta = study(SMALL, tmp_path)
+    assert table[["rule", "batch", "epochs", "updates"]].values.tolist() == [
+        ["same", 8, 1, 4],
+        ["same", 16, 1, 2],
+        ["updates", 16, 2, 4],
+    ]
+    assert meta["seeds"] == 1 and "random weights" in meta["encoders"]["ModernBERT"]
+    with pytest.raises(ConfigError, match="already holds a study"):
+        study(SMALL, tmp_path)
+    lines = (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines[:2]) + "\n", encoding="utf-8")
+    capsys.readouterr()
+    again, _ = study(SMALL, tmp_path, resume=True)
+    assert capsys.readouterr().out.count("ModernBERT") == 1  # one was trained anew, and to the same end
+    columns = [c for c in table if c != "seconds"]
+    assert again[columns].equals(table[columns])
+    assert report(again, meta).count("| ModernBERT |") == 3
+
+
+def test_an_encoder_can_be_cut_to_its_first_layers():
+    encoder, _ = _encoder("kolab-mini[:2]", 0)
+    assert len(encoder.encoder.layer) == encoder.config.num_hidden_layers == 2
+    with pytest.raises(ConfigError, match="does not have so many layers"):
+        _encoder("kolab-mini[:9]", 0)
+
+
+def test_a_batch_that_is_no_multiple_of_the_micro_batch_is_refused():
+    with pytest.raises(ConfigError, match="multiple of data.batch_size=8"):
+        dataclasses.replace(SMALL, study=dataclasses.replace(SMALL.study, batches=[8, 12]))
+
+
+def test_a_trimmed_study_is_still_a_study():
+    recipe, _ = parse_recipe(["--config", "accumulation_study.yaml"])
+    small = trimmed(recipe)
+    assert len(small.study.batches) == 3 and small.study.seeds == 1 and small.data.rows == 256
+
+
+@pytest.mark.slow
+def test_the_recipe_runs_trimmed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--config", "accumulation_study.yaml", "--quick"]) == 0
+    assert "ModernBERT" in Path("runs/accumulation_study/report.md").read_text(encoding="utf-8")
