@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
-from accelerate.utils import DistributedType, GradientAccumulationPlugin
+from accelerate.utils import GradientAccumulationPlugin
 from accelerate.utils.environment import parse_flag_from_env
 from torch import Tensor, nn
 
@@ -26,7 +26,7 @@ __all__ = [
     "rng_state", "set_rng_state", "shard", "to_device", "windows",
 ]  # fmt: skip
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-_SHARDING = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
+_SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
 _DTYPE = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _MAY_DIFFER = {
     "resume",
@@ -103,6 +103,13 @@ def make_accelerator(
 
     Raises ConfigError where the launcher wants what `fit` does not do.
     """
+    for name in _SHARDING:
+        if parse_flag_from_env(f"ACCELERATE_USE_{name}"):
+            raise ConfigError(
+                f"The launcher asks for {name}, which splits the weights among the processes; kl.fit saves and resumes "
+                "whole weights. Launch with torchrun, or choose multi-GPU in `accelerate config`: an encoder of a few "
+                "hundred million parameters fits on every device."
+            )
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
     # Accelerate joins the processes of a CPU only where it is told that a CPU is meant.
@@ -115,12 +122,6 @@ def make_accelerator(
         log_with=tracker,
         project_dir=None if folder is None else str(folder),
     )
-    if accelerator.distributed_type in _SHARDING:
-        raise ConfigError(
-            f"The launcher asks for {accelerator.distributed_type.value}, which splits the weights among the "
-            "processes; kl.fit saves and resumes whole weights. Launch with torchrun, or choose multi-GPU in "
-            "`accelerate config`: an encoder of a few hundred million parameters fits on every device."
-        )
     started = launched()[1]
     if accelerator.num_processes != started:
         raise ConfigError(

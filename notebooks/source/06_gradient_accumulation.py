@@ -47,7 +47,7 @@ import kolab as kl
 kl.setup()
 
 # %%
-import inspect, itertools, math, tempfile
+import inspect, itertools, math, tempfile, textwrap
 import numpy as np, pandas as pd, torch
 import torch.nn.functional as F
 from torch import nn
@@ -543,8 +543,8 @@ tail = pd.DataFrame([{"window": number, "micro-batches": len(window) // 2, "rela
 tail.style.format({"relative error": "{:.1e}", "length, of the true one": "{:.4f}"})
 
 # %%
-kl.plots.bars({f"window {number}: {row['micro-batches']:.0f} micro-batches": row["length, of the true one"] for number, row in tail.iterrows()}, baseline=1.0,
-              highlight="window 3: 1 micro-batches", title="Length of the gradient that the optimizer gets", xlabel="times the true one")
+kl.plots.bars({f"window {number}: {row['micro-batches']:.0f} of 4": row["length, of the true one"] for number, row in tail.iterrows()}, baseline=1.0,
+              highlight="window 3: 1 of 4", title="Length of the gradient that the optimizer gets", xlabel="times the true one")
 
 # %% [markdown] tags=["en"]
 # Exact, exact, and a quarter. `accelerator.backward` divides every loss by four, since four was said; that the epoch has ended early it knows (it steps the
@@ -637,7 +637,7 @@ def first_norm(build, batch_size, steps, **options):
     """The length of the gradient at the first optimizer step, as the Trainer itself logs it."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(folder, per_device_train_batch_size=batch_size, gradient_accumulation_steps=steps, max_steps=1, logging_steps=1,
-                                      max_grad_norm=1e9, use_cpu=True, report_to="none", save_strategy="no", disable_tqdm=True)
+                                      max_grad_norm=1e9, use_cpu=True, dataloader_pin_memory=False, report_to="none", save_strategy="no", disable_tqdm=True)
         trainer = Trainer(build(), arguments, train_dataset=eight, **options)
         trainer.remove_callback(PrinterCallback)
         trainer.train()
@@ -687,7 +687,7 @@ norms.style.format("{:.4f}")
 lines = inspect.getsource(kl.train.fit).splitlines()
 first = next(i for i, line in enumerate(lines) if "for window in" in line)
 final = next(i for i, line in enumerate(lines) if "zero_grad()" in line)
-print(inspect.cleandoc("\n".join(lines[first:final + 1])))
+print(textwrap.dedent("\n".join(lines[first:final + 1])))
 
 # %%
 from torch.optim.optimizer import register_optimizer_step_pre_hook
