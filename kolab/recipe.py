@@ -66,7 +66,7 @@ class StudyConfig:
     """With `batches` a recipe is not one training but a study of them (see `kolab/study.py`).
 
     batches: effective batches, multiples of data.batch_size; the first is the base. encoders, rules: what is compared.
-    held_out: at most so many held-out examples. classes: None for as many as the labels have.
+    held_out: at most so many held-out examples.
     """
 
     batches: list[int] = dataclasses.field(default_factory=list)
@@ -74,7 +74,6 @@ class StudyConfig:
     rules: list[str] = dataclasses.field(default_factory=lambda: ["same", "linear", "sqrt", "updates"])
     seeds: int = 2
     held_out: int | None = None
-    classes: int | None = None
 
     def __post_init__(self):
         if self.batches and (not self.encoders or not self.rules or self.seeds < 1):

@@ -71,7 +71,7 @@ def study(recipe: Recipe, folder: Path | None = None, resume: bool = False) -> t
     kept = None if folder is None else Path(folder) / "rows.jsonl"
     rows = _read(kept, resume)
     splits = load_data(recipe.data)
-    data = {}
+    labels, data = list(splits["train"].features["label"].names), {}
     for name in recipe.study.encoders:  # each encoder has its own tokenizer
         tokenizer = _encoder(name, seed=0)[1]
         data[name] = _tokenized(splits, tokenizer, recipe)
@@ -84,7 +84,7 @@ def study(recipe: Recipe, folder: Path | None = None, resume: bool = False) -> t
                 continue
             train, held_out = data[name]
             row = {"encoder": family, "rule": rule, "batch": batch, "seed": seed}
-            row |= one(recipe, name, rule, batch, seed, train, held_out)
+            row |= one(recipe, name, rule, batch, seed, train, held_out, labels)
             rows.append(row)
             if kept is not None:
                 with kept.open("a", encoding="utf-8") as file:
@@ -101,14 +101,21 @@ def study(recipe: Recipe, folder: Path | None = None, resume: bool = False) -> t
 
 
 def one(
-    recipe: Recipe, name: str, rule: str, batch: int, seed: int, train: TokenDataset, held_out: TokenDataset
+    recipe: Recipe,
+    name: str,
+    rule: str,
+    batch: int,
+    seed: int,
+    train: TokenDataset,
+    held_out: TokenDataset,
+    labels: list[str],
 ) -> dict[str, Any]:
     """One training, and its scores on the held-out examples."""
     micro, base = recipe.data.batch_size, recipe.study.batches[0]
     lr, epochs = planned(rule, batch, base, recipe.train.lr, recipe.train.epochs, len(train))
     encoder, tokenizer = _encoder(name, seed)
     collator = Collator(tokenizer.pad_token_id)
-    model = Classifier.build(encoder, recipe.study.classes or int(train.labels.max()) + 1, seed=seed)
+    model = Classifier.build(encoder, labels, seed=seed)
     loaders = Loaders({"train": _loader(train, micro, collator, seed, shuffle=True)}, tokenizer, collator)
     config = dataclasses.replace(
         recipe.train, lr=lr, epochs=epochs, accumulate=batch // micro, seed=seed, keep_best=False, progress=False,
