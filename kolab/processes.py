@@ -26,6 +26,16 @@ def joined() -> tuple[int, int]:
     return 0, 1
 
 
+def gathered(value: Any) -> list[Any]:
+    """What every process has brought, in the order of their ranks; all of them have to call it.
+
+    Not Accelerate's gather_object: that returns a process's own part where somebody else has joined the processes.
+    """
+    parts = [None] * joined()[1]
+    torch.distributed.all_gather_object(parts, value)
+    return parts
+
+
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside DistributedDataParallel, or the model itself.
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
@@ -247,7 +246,7 @@ def predict(
     logits = torch.cat(parts).cpu() if parts else torch.empty(0, 0)
     labels = torch.cat(references).cpu() if references else None
     if world > 1:
-        shares = [s for s in gather_object([(order, logits, labels)]) if len(s[0])]
+        shares = [s for s in processes.gathered((order, logits, labels)) if len(s[0])]
         order = [index for share in shares for index in share[0]]
         logits = torch.cat([s[1] for s in shares])
         labels = None if labels is None else torch.cat([s[2] for s in shares])
