@@ -5,6 +5,7 @@ texts, all of one length. Times are taken in turns within one process, memory in
 """
 
 import multiprocessing
+import os
 from collections.abc import Callable
 
 import pandas as pd
@@ -43,7 +44,7 @@ def run(
         "model": f"{encoder} with a linear head", "micro": micro, "length": length, "repeats": repeats,
         "precision": work.precision, "threads": torch.get_num_threads(), "dropout": "on",
         "seconds": "forward and backward passes of one gradient; ratio: median over rounds of turns",
-        "MiB": "peak of one gradient beyond the model, .grad included; on a CPU by the size of a fresh process",
+        "MiB": "peak beyond the weights and their .grad; on a CPU by the size of a fresh process",
     }  # fmt: skip
     return pd.DataFrame(table), meta
 
@@ -72,7 +73,7 @@ class _Work:
                 with engine.autocast(self.precision, self.device):
                     logits = self.model(ids, mask).logits
                 (self.loss(logits, labels)[0] / sum(sizes)).backward()
-            self.model.zero_grad()
+            self.model.zero_grad(set_to_none=False)  # .grad stays, as large as the weights, whatever k is
 
         return gradient
 
@@ -80,10 +81,14 @@ class _Work:
 def _alone(encoder: str, length: int, sizes: list[int]) -> float:
     """The peak memory of one gradient in MiB: on a GPU here, by its allocator; else in a process of its own."""
     if torch.cuda.is_available():
-        step = _Work(encoder, length).step(sizes)
+        work = _Work(encoder, length)
+        work.step([1])()
+        step = work.step(sizes)
         with measure.peak_memory() as memory:
             step()
         return memory.mib
+    # Every tensor in pages of its own, given back when it is freed: then the size of the process says what is in use.
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "65536")
     forks = "forkserver" in multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if forks else "spawn")
     if forks:
@@ -94,7 +99,7 @@ def _alone(encoder: str, length: int, sizes: list[int]) -> float:
 
 def _peak(encoder: str, length: int, sizes: list[int]) -> float:
     work = _Work(encoder, length)
-    work.step([1])()  # threads, caches and .grad's first allocation are not what is asked for
+    work.step([1])()  # threads, caches and .grad are there before: they are not what is asked for
     step = work.step(sizes)
     with measure.peak_memory() as memory:
         step()
