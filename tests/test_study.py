@@ -5,9 +5,11 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kolab.benches.accumulation import _Work
 from kolab.cli import main
 from kolab.errors import ConfigError
 from kolab.recipe import DataConfig, Recipe, StudyConfig
@@ -87,6 +89,22 @@ def test_a_trimmed_study_is_still_a_study():
     recipe, _ = parse_recipe(["--config", "accumulation_study.yaml"])
     small = trimmed(recipe)
     assert len(small.study.batches) == 3 and small.study.seeds == 1 and small.data.rows == 256
+
+
+def test_the_bench_of_accumulation_compares_two_ways_to_one_gradient(monkeypatch):
+    work = _Work("kolab-mini", 8)
+    work.model.eval()
+    work.precision, seen = "fp32", []
+
+    def note(**_):
+        seen.append(torch.cat([p.grad.flatten() for p in work.model.parameters() if p.grad is not None]))
+        for parameter in work.model.parameters():
+            parameter.grad = None
+
+    monkeypatch.setattr(work.model, "zero_grad", note)
+    for sizes in ([6], [2, 2, 2]):
+        work.step(sizes)()
+    assert torch.allclose(*seen, rtol=1e-3, atol=1e-6) and float(seen[0].norm()) > 0
 
 
 @pytest.mark.slow

@@ -61,18 +61,18 @@ class _Work:
 
     def step(self, sizes: list[int]) -> Callable[[], None]:
         """A function that computes the gradient of sum(sizes) texts in micro-batches of these sizes."""
-        generator = torch.Generator().manual_seed(0)
-        parts = []
-        for size in sizes:
-            ids = torch.randint(5, self.vocabulary, (size, self.length), generator=generator)
-            labels = torch.randint(0, CLASSES, (size,), generator=generator)
-            parts.append((ids.to(self.device), torch.ones_like(ids).to(self.device), labels.to(self.device)))
+        generator, count = torch.Generator().manual_seed(0), sum(sizes)
+        ids = torch.randint(5, self.vocabulary, (count, self.length), generator=generator).to(self.device)
+        labels = torch.randint(0, CLASSES, (count,), generator=generator).to(self.device)
+        parts = list(
+            zip(ids.split(sizes), torch.ones_like(ids).split(sizes), labels.split(sizes), strict=True)
+        )
 
         def gradient() -> None:
             for ids, mask, labels in parts:
                 with engine.autocast(self.precision, self.device):
                     logits = self.model(ids, mask).logits
-                (self.loss(logits, labels)[0] / sum(sizes)).backward()
+                (self.loss(logits, labels)[0] / count).backward()
             self.model.zero_grad(set_to_none=False)  # .grad stays, as large as the weights, whatever k is
 
         return gradient
