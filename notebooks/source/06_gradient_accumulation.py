@@ -430,13 +430,19 @@ pd.DataFrame(far).T.style.format("{:.3f}")
 # %% [markdown] tags=["en"]
 # SGD goes several times as far with the factor: it is a learning rate four times as high. AdamW hardly notices: it divides each gradient by a running
 # mean of its own size, and a constant factor cancels. That is why a library could forget the division for years and few complained, and why 'the loss
-# looks fine' proves nothing about accumulation. What does not cancel is a factor that *changes* from step to step, as with the short window, and a
-# limit that is not scaled along: clipping sees a norm of 4 where there is 1. None of it raises an error. You find it by comparing gradients, or not at all.
+# looks fine' proves nothing about accumulation. What does not cancel there is a factor that *changes* from step to step, as with the short window.
+#
+# And clipping, of all things, hides both faults: as long as every gradient is longer than the limit, all are cut to the same length, and only the direction is left.
+# That lasts until the gradients grow shorter than the limit; from then on a factor of four decides which steps are clipped. None of it raises an error. You find it
+# by comparing gradients, or not at all.
 
 # %% [markdown] tags=["ko"]
 # 나누지 않은 SGD는 몇 배나 멀리 가 버립니다. 학습률이 네 배인 것과 같으니까요. AdamW는 거의 눈치채지 못합니다. 그래디언트를 자기 크기의 이동 평균으로 나누기 때문에 일정한 배수는 지워져요.
-# 어느 라이브러리가 몇 년 동안 나눗셈을 빼먹어도 불평하는 사람이 드물었던 까닭이고, '손실 곡선이 멀쩡하다'가 누적 코드에 대해 아무것도 증명하지 못하는 까닭입니다. 지워지지 않는 것도 있습니다. 짧은 묶음처럼 스텝마다
-# *달라지는* 배수, 그리고 함께 커지지 않는 한계값이에요. 클리핑은 길이 1짜리 그래디언트를 4로 봅니다. 어느 것도 오류를 내지 않습니다. 그래디언트를 견주어 보기 전에는 찾을 수 없어요.
+# 어느 라이브러리가 몇 년 동안 나눗셈을 빼먹어도 불평하는 사람이 드물었던 까닭이고, '손실 곡선이 멀쩡하다'가 누적 코드에 대해 아무것도 증명하지 못하는 까닭입니다. 여기서 지워지지 않는 것은 짧은 묶음처럼 스텝마다 *달라지는*
+# 배수예요.
+#
+# 그런데 뜻밖에도 클리핑이 두 잘못을 모두 감춥니다. 그래디언트가 전부 한계보다 긴 동안에는 모두 같은 길이로 잘려서 방향만 남기 때문이에요. 그래디언트가 한계보다 짧아지면 끝입니다. 그때부터는 네 배라는 차이가 어느 스텝을 자를지를
+# 정해 버립니다. 어느 것도 오류를 내지 않습니다. 그래디언트를 견주어 보기 전에는 찾을 수 없어요.
 
 # %% [markdown] tags=["en"]
 # ## With dropout: equal, but not bit for bit
@@ -786,8 +792,14 @@ study = kl.measure.recorded("batchsize")
 where, meta = study.attrs["machine"], study.attrs["meta"]
 print(f"{where['gpu'] or where['cpu']}, {study.attrs['date']}: {meta['data']}; {meta['seeds']} seed(s)")
 print(*(f"  {name}: {text}" for name, text in meta["encoders"].items()), sep="\n")
-mean = study.groupby(["encoder", "rule", "batch"], sort=False)[["lr", "epochs", "updates", "accuracy", "macro_f1", "seconds"]].mean()
-mean.style.format({"lr": "{:.1e}", "epochs": "{:.0f}", "updates": "{:.0f}", "accuracy": "{:.3f}", "macro_f1": "{:.3f}", "seconds": "{:.0f}"})
+base = study[(study["rule"] == "same") & (study["batch"] == 64)].groupby("encoder")["accuracy"].mean()
+verdicts = []
+for (name, rule, batch), part in study.groupby(["encoder", "rule", "batch"], sort=False):
+    verdicts.append({"encoder": name, "rule": rule, "batch": batch, "rate": part["lr"].mean(), "epochs": part["epochs"].mean(), "updates": part["updates"].mean(),
+                     "seconds": part["seconds"].mean(), "accuracy": part["accuracy"].mean(), "points against 64": 100 * (part["accuracy"].mean() - base[name]),
+                     "points between seeds": 100 * (part["accuracy"].max() - part["accuracy"].min()) if len(part) > 1 else np.nan})
+verdicts = pd.DataFrame(verdicts).set_index(["encoder", "rule", "batch"])
+verdicts.style.format({"rate": "{:.1e}", "epochs": "{:.0f}", "updates": "{:.0f}", "seconds": "{:.0f}", "accuracy": "{:.3f}", "points against 64": "{:+.1f}", "points between seeds": "{:.1f}"}, na_rep="one seed")
 
 # %%
 figure, axes = kl.plots.new(2, width=10, sharey=True)
@@ -806,15 +818,39 @@ axes[0].legend(title="rule", fontsize=8)
 figure
 
 # %%
-at_1024 = mean.xs(1024, level="batch")["accuracy"]
-kl.reveal(guess, measured=at_1024.groupby("rule").mean().idxmax())
-at_1024.unstack("rule").assign(**{"batch 64": mean.xs(64, level="batch")["accuracy"].droplevel("rule")}).style.format("{:.3f}")
+at_1024 = verdicts.xs(1024, level="batch")["points against 64"].unstack("rule")
+kl.reveal(guess, measured=at_1024.mean().idxmax(), text="of the mean over both encoders")
+at_1024.style.format("{:+.1f}")
 
 # %% [markdown] tags=["en"]
-# STUDY-EN
+# Read the large table from left to right. `updates` first: under `same` the batch of 1024 has moved the weights about a sixteenth as often as 64, at
+# the same rate, so it was trained less, whatever else one may say of it. That is all that 'the best batch is …' can mean in a comparison at equal epochs and equal rate.
+#
+# Then the last two columns, side by side. A difference to 64 that is not clearly larger than the distance between two seeds of one setting is no finding. By
+# that measure the published table, with one run a cell and a few tenths of a point between the batches, names no best batch for either encoder, and there is nothing left for
+# the number of parameters to explain.
+#
+# What the rules do is arithmetic with a reason. Under plain SGD k times fewer steps with k times the rate go about as far: the linear rule. AdamW divides by the size of
+# the gradient (you saw it above), so its step does not grow with the gradient, and the argument from noise gives the square root instead. Either ends where the rate
+# becomes more than the model can stand, which comes sooner when a training has only a handful of steps and its warm-up one or two. `updates` needs no theory, and it costs what `seconds` says:
+# every one of its steps is as dear as 16 of the base's.
+#
+# What this does not show: encoders that were pre-trained for days, texts by the hundred thousand, or a base rate tuned for each encoder; the ModernBERT here has random weights and is compared
+# with itself only. The rule of thumb that is left: **with a new batch size, the rate is a new question.** Ask it with a small sweep.
 
 # %% [markdown] tags=["ko"]
-# STUDY-KO
+# 큰 표를 왼쪽부터 읽어 보세요. 먼저 `updates`. `same`에서 배치 1024는 가중치를 64의 16분의 1쯤밖에 고치지 못했고 학습률은 같았습니다. 다른 말을 보태기 전에, 덜 학습한 것입니다. 에폭과 학습률을 똑같이
+# 두고 비교하면 '가장 좋은 배치는 얼마'라는 말은 이 사실을 넘어설 수 없어요.
+#
+# 다음은 마지막 두 열을 나란히 봅니다. 64와의 차이가 같은 설정에서 시드만 바꾼 차이보다 뚜렷하게 크지 않다면 발견이라고 할 수 없습니다. 이 잣대로 보면, 칸마다 한 번씩 돌렸고 배치 사이의 차이가 0.몇 점인 그 공개된 표는
+# 어느 인코더에 대해서도 최적의 배치를 말해 주지 않습니다. 파라미터 수로 설명할 것도 남지 않고요.
+#
+# 규칙들은 까닭이 있는 산수입니다. 보통의 SGD라면 스텝이 k배 적어도 학습률이 k배면 거의 같은 거리를 갑니다. 이것이 선형 규칙이에요. AdamW는 그래디언트의 크기로 나누므로(위에서 보았죠) 그래디언트가 커져도 걸음이
+# 커지지 않고, 잡음을 따지면 제곱근이 나옵니다. 어느 쪽이든 모델이 견디지 못할 학습률에 이르면 끝나는데, 스텝이 몇 번 없고 워밍업이 한두 스텝뿐인 학습에서는 그때가 더 빨리 옵니다. `updates`에는 이론이 필요 없고, 값은
+# `seconds`에 적힌 대로입니다. 한 스텝 한 스텝이 기준의 열여섯 스텝만큼 비싸거든요.
+#
+# 이 결과가 말해 주지 않는 것도 있습니다. 며칠씩 사전학습한 인코더, 수십만 건의 글, 인코더마다 따로 맞춘 학습률은 다루지 않았어요. 여기 나온 ModernBERT는 무작위 가중치에서 출발하므로 자기 자신하고만 비교해야 합니다. 그래도 남는
+# 원칙은 이것입니다. **배치 크기가 바뀌면 학습률은 새로 던져야 할 질문이다.** 작은 탐색으로 답을 구하세요.
 
 # %% [markdown] tags=["en"]
 # ### Exercise 6.4 · A plan for another batch
