@@ -158,13 +158,13 @@ kl.plots.lines({"one big batch": at_once, "micro-batches of 8": [max(eights[: si
                xlabel="effective batch", ylabel="MiB kept for the backward pass", title="Accumulation pays with time, not with memory")
 
 # %% [markdown] tags=["en"]
-# One line climbs with the batch, the other stays: after each `backward()` the micro-batch's activations are freed, and what remains is
+# One line climbs with the batch, the other stays where its largest micro-batch is: after each `backward()` the micro-batch's activations are freed, and what remains is
 # `.grad`, as large as the weights and no larger however many micro-batches there are. The price is time, and it is small as long as a micro-batch keeps the machine
 # busy. Here is the recorded measurement (`kolab bench accumulation` repeats it on your machine): k micro-batches of 16 against one batch of 16 · k,
 # each in a process of its own.
 
 # %% [markdown] tags=["ko"]
-# 한 선은 배치를 따라 올라가고, 다른 선은 제자리입니다. `backward()`가 끝날 때마다 그 마이크로배치의 활성값이 풀려나고 `.grad`만 남는데, `.grad`는 마이크로배치가 몇 개든
+# 한 선은 배치를 따라 올라가고, 다른 선은 가장 큰 마이크로배치가 정한 자리에 머뭅니다. `backward()`가 끝날 때마다 그 마이크로배치의 활성값이 풀려나고 `.grad`만 남는데, `.grad`는 마이크로배치가 몇 개든
 # 가중치와 같은 크기예요. 대가는 시간입니다. 마이크로배치 하나로도 기계가 쉬지 않는다면 그 대가는 작습니다. 기록해 둔 측정을 봅시다(`kolab bench accumulation`을 실행하면 여러분의
 # 컴퓨터에서 다시 잽니다). 16개짜리 마이크로배치 k개와 16 · k개짜리 배치 하나를, 각각 따로 띄운 프로세스에서 쟀습니다.
 
@@ -304,11 +304,11 @@ kl.plots.lines({"once an optimizer step": right, f"once a micro-batch (windows o
                xlabel="optimizer step", ylabel="learning rate", title="The same schedule, stepped too often")
 
 # %% [markdown] tags=["en"]
-# The warm-up (워밍업) is over before the first step has been taken, and after an eighth of the training the rate is zero: the rest of it computes gradients
+# The warm-up (워밍업) is over after a single step, and after an eighth of the training the rate is zero: the rest of it computes gradients
 # and throws them away. The loss curve flattens early, and looks like a model that has learned all it can.
 
 # %% [markdown] tags=["ko"]
-# 워밍업(warm-up)은 첫 스텝을 떼기도 전에 끝나고, 학습의 8분의 1이 지나면 학습률이 0입니다. 그 뒤로는 그래디언트를 계산해서 버리는 일만 되풀이해요. 손실 곡선은 일찌감치 평평해지고, 배울 것을 다 배운
+# 워밍업(warm-up)은 한 스텝 만에 끝나고, 학습의 8분의 1이 지나면 학습률이 0입니다. 그 뒤로는 그래디언트를 계산해서 버리는 일만 되풀이해요. 손실 곡선은 일찌감치 평평해지고, 배울 것을 다 배운
 # 모델처럼 보입니다.
 
 # %% [markdown] tags=["en"]
