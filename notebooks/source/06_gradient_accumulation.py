@@ -798,7 +798,7 @@ for (name, rule, batch), part in study.groupby(["encoder", "rule", "batch"], sor
     verdicts.append({"encoder": name, "rule": rule, "batch": batch, "rate": part["lr"].mean(), "epochs": part["epochs"].mean(), "updates": part["updates"].mean(),
                      "seconds": part["seconds"].mean(), "accuracy": part["accuracy"].mean(), "points against 64": 100 * (part["accuracy"].mean() - base[name]),
                      "points between seeds": 100 * (part["accuracy"].max() - part["accuracy"].min()) if len(part) > 1 else np.nan})
-verdicts = pd.DataFrame(verdicts).set_index(["encoder", "rule", "batch"])
+verdicts = pd.DataFrame(verdicts).set_index(["encoder", "rule", "batch"]).sort_index(level="encoder", sort_remaining=False, kind="stable")
 verdicts.style.format({"rate": "{:.1e}", "epochs": "{:.0f}", "updates": "{:.0f}", "seconds": "{:.0f}", "accuracy": "{:.3f}", "points against 64": "{:+.1f}", "points between seeds": "{:.1f}"}, na_rep="one seed")
 
 # %%
@@ -814,7 +814,7 @@ for ax, (encoder_name, runs) in zip(axes, study.groupby("encoder", sort=False)):
     ax.set_xticks([64, 256, 1024], ["64", "256", "1024"])
     ax.set(title=encoder_name, xlabel="effective batch")
 axes[0].set_ylabel("accuracy, held-out reviews")
-axes[0].legend(title="rule", fontsize=8)
+axes[1].legend(title="rule", fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
 figure
 
 # %%
