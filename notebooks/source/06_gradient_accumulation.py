@@ -147,9 +147,11 @@ def kept(indices):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = mean_loss(indices)                                     # alive until the count is done, and the graph with it
+        loss = mean_loss(indices)
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    return sum(size for pointer, size in storages.items() if pointer not in weights) / 2**20
+    counted = sum(size for pointer, size in storages.items() if pointer not in weights) / 2**20
+    del loss                                                          # the graph had to live until the count was done
+    return counted
 
 sizes = kl.pick(full=[8, 16, 24, 32, 48, 64], quick=[8, 16, 24])
 at_once = [kept(range(size)) for size in sizes]
