@@ -165,6 +165,7 @@ class Signals:
 
     def __init__(self):
         self.received: int | None = None
+        self.hold_term = False  # a launcher ends what is left of a broken group: what is left first says why
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
@@ -180,7 +181,8 @@ class Signals:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            if not (self.hold_term and number == signal.SIGTERM):
+                signal.signal(number, handler)
 
 
 @dataclasses.dataclass

@@ -92,11 +92,13 @@ class Run:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, _: Any) -> None:
+        lost = self.world > 1 and engine.lost_process(error)
+        self.signals.hold_term = lost
         self._close()
         if kind is not None and issubclass(kind, torch.cuda.OutOfMemoryError):
             size = getattr(self.loader.batch_sampler, "batch_size", None)
             raise diagnosis.out_of_memory(size, self.config.accumulate) from error
-        if self.world > 1 and engine.lost_process(error):
+        if lost:
             raise diagnosis.lost_process(self.rank, self.world, self.folder, error) from error
 
     def _close(self) -> None:
