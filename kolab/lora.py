@@ -86,6 +86,18 @@ def replace_linear(module: nn.Module, names: Sequence[str], make: Any) -> int:
     return count
 
 
+def merge_all(module: nn.Module) -> int:
+    """Replaces every `LoRALinear` by the ordinary layer it is merged into; returns how many. In place."""
+    count = 0
+    for name, child in module.named_children():
+        if isinstance(child, LoRALinear):
+            setattr(module, name, child.merged())
+            count += 1
+        else:
+            count += merge_all(child)
+    return count
+
+
 def add_lora(
     model: nn.Module,
     *,

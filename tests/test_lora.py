@@ -19,6 +19,7 @@ from kolab.lora import (
     add_lora,
     honest_count,
     load_trained,
+    merge_all,
     replace_linear,
     save_trained,
 )
@@ -47,6 +48,18 @@ def test_merged_it_computes_the_same(bias):
     nn.init.normal_(layer.B)
     x = torch.randn(3, 6)
     assert torch.allclose(layer.merged()(x), layer(x), atol=1e-6)
+
+
+def test_a_whole_model_is_merged_once():
+    model = tiny.model(0.0).eval()
+    assert replace_linear(model.encoder, ["query", "value"], lambda linear: LoRALinear(linear, 2)) == 4
+    for layer in model.modules():
+        if isinstance(layer, LoRALinear):
+            nn.init.normal_(layer.B)
+    ids = torch.randint(5, 50, (4, 7))
+    before = model(ids).logits
+    assert merge_all(model) == 4 and merge_all(model) == 0
+    assert torch.allclose(model(ids).logits, before, atol=1e-5)
 
 
 @pytest.mark.parametrize("rank", [0, 5])
