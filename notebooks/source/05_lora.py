@@ -124,13 +124,15 @@ kl.reveal(guess, measured=float(np.median(list(needed.values()))),
           text=f"from {min(needed.values())} to {max(needed.values())} over {len(needed)} matrices; a matrix of pure noise: {1 + int((noise < 0.9).sum())}")
 
 # %% [markdown] tags=["en"]
-# TODO
+# Not low rank to the letter: every one of the 256 directions is in use. But the load is very uneven, and noise of the same size would need several times as many. In some
+# matrices a handful is enough.
 #
 # But length is not the point. What counts is what the model *does*. So the second question: put the weights back to where they were,
 # add to each matrix only the best rank-k part of its difference, keep the trained head, and ask the model again.
 
 # %% [markdown] tags=["ko"]
-# TODO
+# 글자 그대로 랭크가 낮은 것은 아닙니다. 256개 방향이 모두 쓰이긴 했어요. 하지만 짐이 아주 고르지 않게 실려 있고, 같은 크기의 잡음이라면 몇 배는 더 필요합니다. 어떤 행렬은 손에 꼽을 만큼이면
+# 충분하고요.
 #
 # 그런데 중요한 것은 길이가 아니라 모델이 *하는 일*입니다. 그래서 두 번째 질문. 가중치를 처음으로 되돌리고, 행렬마다 차이의 가장 좋은 랭크 k 부분만 더하고, 학습된 헤드는 그대로 둔
 # 다음 모델에게 다시 물어봅시다.
@@ -169,7 +171,9 @@ right.legend(loc="lower right")
 figure
 
 # %% [markdown] tags=["en"]
-# TODO
+# On the right, k = 0 is the old encoder under the new head: useless, since the two have never met. Then a few directions bring the score up, and where the curve
+# has gone flat, the other two hundred and some bring nothing that one could tell from chance. The gap that is left to the dashed line has nothing to do with rank: it
+# is what the embeddings, the biases and LayerNorm have learned, which we have put back as well.
 #
 # ## LoRA: learn the low rank from the start
 #
@@ -181,7 +185,8 @@ figure
 # Two thin matrices instead of a square one. Only they get gradients, and only they have to be remembered by the optimizer.
 
 # %% [markdown] tags=["ko"]
-# TODO
+# 오른쪽에서 k = 0은 새 헤드 밑에 옛 인코더가 있는 경우입니다. 둘이 만난 적이 없으니 쓸모가 없죠. 그러다 방향 몇 개만으로 점수가 올라오고, 곡선이 평평해진 다음부터 나머지 이백몇십 개는 우연과 구별할 수 있는
+# 것을 보태지 못합니다. 점선까지 남은 틈은 랭크와는 상관없어요. 함께 되돌려 놓은 임베딩, 편향, LayerNorm이 배웠던 몫입니다.
 #
 # ## LoRA: 처음부터 낮은 랭크로 배우기
 #
@@ -373,10 +378,14 @@ left.set_title(f"Learning from {ROWS:,} reviews")
 figure
 
 # %% [markdown] tags=["en"]
-# TODO
+# Had we compared the two at one rate, LoRA would have looked like a method that hardly learns. At its own rate it is a rival. "A is better than B" says little when both
+# were run at A's rate, and nothing is easier than doing that by accident: one changes the model and leaves the rest of the script alone. (One seed, part of the data, three epochs: this
+# figure shows the effect of the rate, and cannot say which of the two methods is better. That comes at the end.)
 
 # %% [markdown] tags=["ko"]
-# TODO
+# 둘을 한 학습률로 견주었다면 LoRA는 거의 배우지 못하는 방법처럼 보였을 겁니다. 자기 학습률에서는 맞수가 되죠. 둘 다 A에게 맞는 학습률로 돌려 놓고 "A가 B보다 낫다"고 하면 별 의미가 없는데, 실수로 그렇게 하기가 무척
+# 쉽습니다. 모델만 바꾸고 스크립트의 나머지는 그대로 두면 되니까요. (시드 하나, 데이터 일부, 세 에폭입니다. 이 그림은 학습률의 효과를 보여 줄 뿐, 두 방법 가운데 어느 쪽이 나은지는 말해 주지 못해요. 그 이야기는
+# 마지막에 합니다.)
 
 # %% [markdown] tags=["en"]
 # ## The same with peft
@@ -534,12 +543,12 @@ for make in (as_printed, as_meant):
 pd.DataFrame(rows).style.hide(axis="index").format({"trains": "{:,}", "of": "{:,}", "share": "{:.2%}"})
 
 # %% [markdown] tags=["en"]
-# As printed, there is no LoRA at all: full fine-tuning of 91 million parameters, at ten times the rate of full fine-tuning. No error, no warning, and a
+# As printed, there is no LoRA at all: full fine-tuning of all 91.6 million parameters (ours leave out the pooler, which nobody reads), at ten times the rate of full fine-tuning. No error, no warning, and a
 # loss that falls. (The published log ran at 5.1 steps a second, against 3.5 in full, so whoever made it seems to have had the adapter: the listing and
 # the log do not belong together. A reader who copies the listing gets something else.) The cure is one line, printed before every training: *how many parameters train?*
 
 # %% [markdown] tags=["ko"]
-# 적힌 그대로라면 LoRA는 아예 없습니다. 파라미터 9,100만 개의 전체 미세 조정을, 전체 미세 조정의 열 배 학습률로 하는 셈이에요. 오류도 경고도 없고 손실도 내려갑니다. (공개된 로그는 초당 5.1스텝,
+# 적힌 그대로라면 LoRA는 아예 없습니다. 파라미터 9,160만 개(아무도 읽지 않는 pooler는 뺐습니다)의 전체 미세 조정을, 전체 미세 조정의 열 배 학습률로 하는 셈이에요. 오류도 경고도 없고 손실도 내려갑니다. (공개된 로그는 초당 5.1스텝,
 # 전체 미세 조정은 3.5스텝이었으니 그 로그를 남긴 사람에게는 어댑터가 있었던 것 같습니다. 코드와 로그가 서로 짝이 아닌 거죠. 코드를 베끼는 독자는 다른 것을 얻습니다.) 처방은 학습 전에 늘 출력하는 한 줄이에요.
 # *학습되는 파라미터가 몇 개인가?*
 
@@ -723,10 +732,15 @@ kl.plots.bars({name: kl.evaluate(scaled(times), loaders.validation)["f1"] for na
               title="Macro-F1 on validation, the trained head on top")
 
 # %% [markdown] tags=["en"]
-# TODO
+# In float32 the merged model differs in the last digits only. In bfloat16, with its three decimal digits, the differences are as large as a hundredth: a small ΔW is rounded away where it is
+# added to a large W. Merge in float32, convert afterwards, and never compare with `==`. The bars show the other mistake: nothing crashes, and each
+# further merge takes the weights one more step past where the training stopped. Somewhere along that road the score falls; whether the second step is already too far
+# is luck, and no reason to take it.
 
 # %% [markdown] tags=["ko"]
-# TODO
+# float32에서는 합친 모델이 마지막 몇 자리에서만 다릅니다. 십진수로 세 자리쯤인 bfloat16에서는 차이가 백분의 일까지 커져요. 작은 ΔW가 큰 W에 더해지면서 반올림으로 사라지기 때문입니다. 합치기는 float32에서 하고, 변환은
+# 그다음에 하고, `==`로 견주지 마세요. 막대그림은 다른 잘못을 보여 줍니다. 오류는 나지 않고, 한 번 더 합칠 때마다 가중치가 학습이 멈춘 자리에서 한 걸음씩 더 지나쳐 가요. 그 길 어딘가에서 점수가 떨어지는데, 두 번째
+# 걸음이 벌써 지나친 것인지 아닌지는 운일 뿐, 걸어도 되는 까닭은 아닙니다.
 
 # %% [markdown] tags=["en"]
 # ## Two tasks on one base
@@ -887,12 +901,12 @@ display(figure)
 summary.style.format({"best epoch": "{:.0f}", "F1 there": "{:.4f}", "mean of the last ten": "{:.3f}", "their spread": "{:.3f}", "lowest loss": "{:.3f}", "steps a second": "{:.1f}"})
 
 # %% [markdown] tags=["en"]
-# "Almost the same" compares two lucky epochs. A difference of 0.0011 is one review out of 882. Look at the whole curves instead: over the last ten epochs LoRA
-# stands clearly higher, and wanders half as much. The full run never lowers its rate and never settles; a single seed, one rate each, and a split that chose the
+# "Almost the same" compares two lucky epochs. A difference of 0.0011 is about one review out of 882. Look at the whole curves instead: over the last ten epochs LoRA
+# stands clearly higher, and wanders far less. The full run never lowers its rate and never settles; a single seed, one rate each, and a split that chose the
 # epoch it was reported on. So what does the log say of LoRA against full fine-tuning? That one has to measure it again, with several seeds, and with each at a rate that suits it.
 
 # %% [markdown] tags=["ko"]
-# "거의 비슷하다"는 운 좋은 두 에폭을 견준 말입니다. 0.0011은 882건 가운데 리뷰 하나예요. 대신 곡선 전체를 보세요. 마지막 열 에폭에서 LoRA는 뚜렷이 높고, 흔들림은 절반입니다. 전체 미세 조정은 학습률을 끝까지
+# "거의 비슷하다"는 운 좋은 두 에폭을 견준 말입니다. 0.0011은 882건 가운데 리뷰 한 건쯤이에요. 대신 곡선 전체를 보세요. 마지막 열 에폭에서 LoRA는 뚜렷이 높고, 훨씬 덜 흔들립니다. 전체 미세 조정은 학습률을 끝까지
 # 낮추지 않아서 자리를 잡지 못했어요. 시드는 하나, 학습률도 하나씩, 게다가 보고한 데이터로 에폭을 골랐습니다. 그러니 이 로그가 LoRA와 전체 미세 조정에 대해 말해 주는 것은 하나예요. 시드를 여러 개 쓰고, 각자에게 맞는
 # 학습률로 다시 재야 한다는 것.
 
@@ -909,7 +923,7 @@ summary.style.format({"best epoch": "{:.0f}", "F1 there": "{:.4f}", "mean of the
 # | head only | the linear head on a frozen encoder |
 
 # %% [markdown] tags=["ko"]
-# `kolab bench lora`가 번들 리뷰 2,400건으로 그 일을 합니다. 전체 미세 조정과 LoRA를 여러 시드와 여러 학습률로, LoRA를 여러 랭크로, 그리고 친척 다섯을 그 곁에 놓고 잽니다. 반 시간쯤 걸리니 기록해 둔 결과를 봅시다.
+# `kolab bench lora`가 강좌에 든 리뷰 2,400건으로 그 일을 합니다. 전체 미세 조정과 LoRA를 여러 시드와 여러 학습률로, LoRA를 여러 랭크로, 그리고 친척 다섯을 그 곁에 놓고 잽니다. 반 시간쯤 걸리니 기록해 둔 결과를 봅시다.
 #
 # | 방법 | 학습되는 것 |
 # |---|---|
@@ -966,10 +980,22 @@ def sweeps(study):
 sweeps(study) if study is not None else None
 
 # %% [markdown] tags=["en"]
-# TODO
+# How to read such a study, whoever made it:
+#
+# - In the left figure compare the tops of the two curves. A point of one above a point of the other at the same rate says only that the rate suited one of them.
+# - In the table, `lowest` and `highest` are over the seeds. Where two methods' ranges overlap, their order is a matter of the seed.
+# - Each relative ran at a single rate that nobody tuned. A low score there may be the rate's, as the left figure shows for LoRA.
+# - rsLoRA's case is the pair of open marks: rank 64 at a fixed α. With α = 2 r, as we have it, LoRA's scale does not shrink with the rank, and there is nothing to cure.
+# - One encoder of seven million parameters and a few thousand reviews. Large models on large data may order the methods in another way.
 
 # %% [markdown] tags=["ko"]
-# TODO
+# 누가 한 연구든 이렇게 읽습니다.
+#
+# - 왼쪽 그림에서는 두 곡선의 꼭대기끼리 견주세요. 같은 학습률에서 한쪽 점이 더 높다는 것은 그 학습률이 그쪽에 맞았다는 말일 뿐입니다.
+# - 표의 `lowest`와 `highest`는 시드들 가운데 가장 낮은 값과 높은 값입니다. 두 방법의 범위가 겹치면 순서는 시드에 달린 문제예요.
+# - 친척들은 저마다 아무도 다듬지 않은 학습률 하나로만 돌렸습니다. 점수가 낮다면 학습률 탓일 수 있어요. 왼쪽 그림이 LoRA에서 보여 주듯이요.
+# - rsLoRA의 주장은 속이 빈 표식 두 개에서 봅니다. α를 고정한 랭크 64예요. 우리처럼 α = 2 r로 두면 랭크가 커져도 LoRA의 배율이 줄지 않으니 고칠 것도 없습니다.
+# - 파라미터 700만 개짜리 인코더 하나, 리뷰 몇천 건입니다. 큰 모델과 큰 데이터에서는 순서가 다를 수 있어요.
 
 # %% [markdown] tags=["en"]
 # ## Take-aways
