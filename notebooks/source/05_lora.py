@@ -55,10 +55,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import BertConfig, BertModel
 
-ROWS, EPOCHS, RANK, ALPHA, RATE = kl.pick(full=1600, quick=64), kl.pick(full=3, quick=1), 8, 16, 4e-4
+ROWS, EPOCHS, RANK, ALPHA, RATE = kl.pick(full=1200, quick=64), kl.pick(full=3, quick=1), 8, 16, 4e-4
 reviews = kl.load_reviews()
 names = reviews["train"].features["label"].names                       # 부정, 중립, 긍정
-some = {"train": reviews["train"].shuffle(seed=0).select(range(ROWS)), "validation": reviews["validation"].select(range(kl.pick(full=440, quick=64)))}
+some = {"train": reviews["train"].shuffle(seed=0).select(range(ROWS)), "validation": reviews["validation"].select(range(kl.pick(full=320, quick=64)))}
 tokenizer = kl.load_encoder("kolab-mini")[1]
 loaders = kl.make_loaders(some, tokenizer)
 
@@ -417,7 +417,7 @@ def hand_over(ours, theirs, adapter="default"):
 
 hand_over(lora, twin)
 twin.base_model.model.head.modules_to_save["default"].load_state_dict(lora.head.state_dict())
-ours, theirs = (kl.train.predict(m, loaders.validation, precision="fp32").logits for m in (lora, twin))
+ours, theirs = (kl.train.predict(m, loaders.validation).logits for m in (lora, twin))
 print(f"{tuple(ours.shape)} logits: largest difference {float((ours - theirs).abs().max()):.1e}, equal to the last bit: {torch.equal(ours, theirs)}")
 twin.base_model.model.encoder.encoder.layer[0].attention.self.query
 
@@ -450,7 +450,7 @@ guess = kl.predict("5.c", {"0.03 %": 0.03, "0.3 %": 0.3, "3 %": 3.0, "15.64 %, a
 from peft.tuners.lora import Linear as LoraLayer
 
 with torch.device("meta"):                                             # KoBERT's shape: 92 million parameters in no memory at all
-    kobert = get_peft_model(kl.Classifier.build(BertModel(BertConfig(vocab_size=8002)), names), config)
+    kobert = get_peft_model(kl.Classifier.build(BertModel(BertConfig(vocab_size=8002), add_pooling_layer=False), names), config)
 published = sum(p.numel() for m in kobert.modules() if isinstance(m, LoraLayer) for p in m.parameters())   # as in the walk-through
 adapter = sum(p.numel() for name, p in kobert.named_parameters() if "lora_" in name)
 trained, used = kl.lora.honest_count(kobert)
@@ -538,7 +538,7 @@ config_of_encoder = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=["query"
 rows = []
 for make in (as_printed, as_meant):
     with torch.device("meta"):
-        trains, of = kl.lora.honest_count(make(BertModel(BertConfig(vocab_size=8002))))
+        trains, of = kl.lora.honest_count(make(BertModel(BertConfig(vocab_size=8002), add_pooling_layer=False)))
     rows.append({"the code": make.__name__, "trains": trains, "of": of, "share": trains / of})
 pd.DataFrame(rows).style.hide(axis="index").format({"trains": "{:,}", "of": "{:,}", "share": "{:.2%}"})
 
@@ -769,7 +769,7 @@ tasks["polarity"].head.load_state_dict(lora.head.state_dict())
 
 def logits_of(task):
     desk.set_adapter(task)
-    return kl.train.predict(tasks[task], of_task[task].validation, precision="fp32").logits
+    return kl.train.predict(tasks[task], of_task[task].validation).logits
 
 polarity_before = logits_of("polarity")
 desk.set_adapter("emotions")
@@ -813,7 +813,7 @@ for task, labels in (("polarity", names), ("emotions", feelings)):
     model = kl.Classifier.build(again, labels)
     model.head.load_state_dict(load_file(folder / task / "head.safetensors"))
     again.set_adapter(task)
-    found = kl.train.predict(model, of_task[task].validation, precision="fp32").logits
+    found = kl.train.predict(model, of_task[task].validation).logits
     print(f"{task}, from the files: the same logits: {torch.equal(found, logits_of(task))}")
 
 def megabytes(path):
