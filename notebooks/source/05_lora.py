@@ -732,13 +732,13 @@ kl.plots.bars({name: kl.evaluate(scaled(times), loaders.validation)["f1"] for na
               title="Macro-F1 on validation, the trained head on top")
 
 # %% [markdown] tags=["en"]
-# In float32 the merged model differs in the last digits only. In bfloat16, with its three decimal digits, the differences are as large as a hundredth: a small ΔW is rounded away where it is
-# added to a large W. Merge in float32, convert afterwards, and never compare with `==`. The bars show the other mistake: nothing crashes, and each
+# In float32 the merged model differs in the last digits only. In bfloat16, with its two to three decimal digits, the differences are ten thousand times larger: partly the format's own rounding, partly
+# the lower digits of ΔW, which are lost where it is added to a larger W. Merge in float32, convert afterwards, and never compare with `==`. The bars show the other mistake: nothing crashes, and each
 # further merge takes the weights one more step past where the training stopped. Somewhere along that road the score falls; whether the second step is already too far
 # is luck, and no reason to take it.
 
 # %% [markdown] tags=["ko"]
-# float32에서는 합친 모델이 마지막 몇 자리에서만 다릅니다. 십진수로 세 자리쯤인 bfloat16에서는 차이가 백분의 일까지 커져요. 작은 ΔW가 큰 W에 더해지면서 반올림으로 사라지기 때문입니다. 합치기는 float32에서 하고, 변환은
+# float32에서는 합친 모델이 마지막 몇 자리에서만 다릅니다. 십진수로 두세 자리뿐인 bfloat16에서는 차이가 만 배쯤 커져요. 형식 자체의 반올림도 있고, ΔW의 아래 자리가 더 큰 W에 더해지면서 사라지는 탓도 있습니다. 합치기는 float32에서 하고, 변환은
 # 그다음에 하고, `==`로 견주지 마세요. 막대그림은 다른 잘못을 보여 줍니다. 오류는 나지 않고, 한 번 더 합칠 때마다 가중치가 학습이 멈춘 자리에서 한 걸음씩 더 지나쳐 가요. 그 길 어딘가에서 점수가 떨어지는데, 두 번째
 # 걸음이 벌써 지나친 것인지 아닌지는 운일 뿐, 걸어도 되는 까닭은 아닙니다.
 
