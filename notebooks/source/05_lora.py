@@ -378,12 +378,12 @@ left.set_title(f"Learning from {ROWS:,} reviews")
 figure
 
 # %% [markdown] tags=["en"]
-# Had we compared the two at one rate, LoRA would have looked like a method that hardly learns. At its own rate it is a rival. "A is better than B" says little when both
+# Had we compared the two at one rate, LoRA would have looked like a method that hardly learns. At ten times the rate it comes most of the way. "A is better than B" says little when both
 # were run at A's rate, and nothing is easier than doing that by accident: one changes the model and leaves the rest of the script alone. (One seed, part of the data, three epochs: this
 # figure shows the effect of the rate, and cannot say which of the two methods is better. That comes at the end.)
 
 # %% [markdown] tags=["ko"]
-# 둘을 한 학습률로 견주었다면 LoRA는 거의 배우지 못하는 방법처럼 보였을 겁니다. 자기 학습률에서는 맞수가 되죠. 둘 다 A에게 맞는 학습률로 돌려 놓고 "A가 B보다 낫다"고 하면 별 의미가 없는데, 실수로 그렇게 하기가 무척
+# 둘을 한 학습률로 견주었다면 LoRA는 거의 배우지 못하는 방법처럼 보였을 겁니다. 열 배로 올리자 거의 다 따라옵니다. 둘 다 A에게 맞는 학습률로 돌려 놓고 "A가 B보다 낫다"고 하면 별 의미가 없는데, 실수로 그렇게 하기가 무척
 # 쉽습니다. 모델만 바꾸고 스크립트의 나머지는 그대로 두면 되니까요. (시드 하나, 데이터 일부, 세 에폭입니다. 이 그림은 학습률의 효과를 보여 줄 뿐, 두 방법 가운데 어느 쪽이 나은지는 말해 주지 못해요. 그 이야기는
 # 마지막에 합니다.)
 
@@ -734,13 +734,12 @@ kl.plots.bars({name: kl.evaluate(scaled(times), loaders.validation)["f1"] for na
 # %% [markdown] tags=["en"]
 # In float32 the merged model differs in the last digits only. In bfloat16, with its two to three decimal digits, the differences are ten thousand times larger: partly the format's own rounding, partly
 # the lower digits of ΔW, which are lost where it is added to a larger W. Merge in float32, convert afterwards, and never compare with `==`. The bars show the other mistake: nothing crashes, and each
-# further merge takes the weights one more step past where the training stopped. Somewhere along that road the score falls; whether the second step is already too far
-# is luck, and no reason to take it.
+# further merge takes the weights one more step past where the training stopped, and the score goes down. A fall of a few points is easily taken for a bad seed.
 
 # %% [markdown] tags=["ko"]
 # float32에서는 합친 모델이 마지막 몇 자리에서만 다릅니다. 십진수로 두세 자리뿐인 bfloat16에서는 차이가 만 배쯤 커져요. 형식 자체의 반올림도 있고, ΔW의 아래 자리가 더 큰 W에 더해지면서 사라지는 탓도 있습니다. 합치기는 float32에서 하고, 변환은
-# 그다음에 하고, `==`로 견주지 마세요. 막대그림은 다른 잘못을 보여 줍니다. 오류는 나지 않고, 한 번 더 합칠 때마다 가중치가 학습이 멈춘 자리에서 한 걸음씩 더 지나쳐 가요. 그 길 어딘가에서 점수가 떨어지는데, 두 번째
-# 걸음이 벌써 지나친 것인지 아닌지는 운일 뿐, 걸어도 되는 까닭은 아닙니다.
+# 그다음에 하고, `==`로 견주지 마세요. 막대그림은 다른 잘못을 보여 줍니다. 오류는 나지 않고, 한 번 더 합칠 때마다 가중치가 학습이 멈춘 자리에서 한 걸음씩 더 지나쳐 가고,
+# 점수는 내려갑니다. 몇 점쯤 떨어진 것은 운 나쁜 시드로 여기고 넘기기 쉽죠.
 
 # %% [markdown] tags=["en"]
 # ## Two tasks on one base
@@ -786,7 +785,7 @@ print(f"polarity, before and after emotions were trained: equal to the last bit:
 # 누가 갈아 끼우는 것을 잊었습니다. 감정의 헤드가 긍정·부정의 어댑터 위에 얹혔어요. 매크로 F1은 얼마나 남을까요?
 
 # %%
-guess = kl.predict("5.d", ["all of it: the head decides", "about as much as without any adapter", "less than without any adapter"])
+guess = kl.predict("5.d", ["all of it: the head decides", "part of it, more than without any adapter", "no more than without any adapter"])
 
 # %%
 table = {}
@@ -798,8 +797,16 @@ for task, model in tasks.items():
 table = pd.Series(table).unstack(sort=False)
 right, wrong, none = table["task: emotions"][["adapter: emotions", "adapter: polarity", "adapter: none"]]
 kl.reveal(guess, measured=f"{wrong:.3f} with the wrong adapter, {none:.3f} with none, {right:.3f} with its own",
-          answer=0 if wrong > right - 0.02 else 2 if wrong < none - 0.05 else 1)
+          answer=0 if wrong > right - 0.02 else 1 if wrong > none + 0.02 else 2)
 table.style.format("{:.3f}")
+
+# %% [markdown] tags=["en"]
+# Read the columns. The head was trained on what its own adapter makes of a text, and on anything else it makes guesses. A wrong adapter need not be worse than none, since
+# both tasks ask how somebody feels; but nothing warns, and the answers look like answers.
+
+# %% [markdown] tags=["ko"]
+# 열을 따라 읽어 보세요. 헤드는 자기 어댑터가 만들어 준 벡터로 학습했고, 다른 것 위에서는 짐작만 할 뿐입니다. 틀린 어댑터가 없는 것보다 꼭 나쁘지는 않아요. 두 과제 모두 사람이 어떻게 느끼는지를 묻는 것이니까요.
+# 그래도 경고는 어디에도 없고, 답은 그럴듯해 보입니다.
 
 # %%
 desk.save_pretrained(folder)                                           # one folder an adapter
@@ -844,7 +851,7 @@ pd.DataFrame({"kolab-mini, measured": {"a model, fully fine-tuned": megabytes(fo
 # LoRA는 파라미터의 백분의 일도 학습시키지 않습니다. 학습 한 스텝은 얼마나 빨라질까요?
 
 # %%
-guess = kl.predict("5.e", {"1.3 times as fast": 1.3, "3 times": 3.0, "10 times": 10.0, "100 times": 100.0})
+guess = kl.predict("5.e", {"1.5 times as fast": 1.5, "3 times": 3.0, "10 times": 10.0, "100 times": 100.0})
 
 # %%
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
