@@ -50,6 +50,8 @@ def quieten() -> None:
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("accelerate").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*IProgress not found.*")
+    # peft asks transformers 5 for a property by the name that transformers has given up
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
 
 
 def versions() -> list[Finding]:

@@ -4,12 +4,25 @@ import copy
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from peft import PeftModel
 from torch import nn
 from transformers import BertConfig, BertModel
 
-from kolab.errors import ConfigError
-from kolab.lora import LoRALinear, adapter_parameters, add_lora, replace_linear
+from kolab.errors import CheckpointError, ConfigError
+from kolab.lora import (
+    METHODS,
+    LoRALinear,
+    adapt,
+    adapter_parameters,
+    add_lora,
+    honest_count,
+    load_trained,
+    merge_all,
+    replace_linear,
+    save_trained,
+)
 from kolab.model import Classifier
 from kolab.train import TrainConfig, fit, predict
 from tests import tiny
@@ -35,6 +48,18 @@ def test_merged_it_computes_the_same(bias):
     nn.init.normal_(layer.B)
     x = torch.randn(3, 6)
     assert torch.allclose(layer.merged()(x), layer(x), atol=1e-6)
+
+
+def test_a_whole_model_is_merged_once():
+    model = tiny.model(0.0).eval()
+    assert replace_linear(model.encoder, ["query", "value"], lambda linear: LoRALinear(linear, 2)) == 4
+    for layer in model.modules():
+        if isinstance(layer, LoRALinear):
+            nn.init.normal_(layer.B)
+    ids = torch.randint(5, 50, (4, 7))
+    before = model(ids).logits
+    assert merge_all(model) == 4 and merge_all(model) == 0
+    assert torch.allclose(model(ids).logits, before, atol=1e-5)
 
 
 @pytest.mark.parametrize("rank", [0, 5])
@@ -96,3 +121,94 @@ def test_fit_trains_adapters_and_head_and_nothing_else(tmp_path):
 def test_layers_that_are_not_there_are_named():
     with pytest.raises(ConfigError, match=r"no linear layer named Wqkv; it has dense, key, query, value"):
         add_lora(tiny.model(), targets=["Wqkv"])
+
+
+# ---- the other methods
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_saves_and_reloads_what_it_says(method, tmp_path):
+    loaders = tiny.loaders()
+    model = adapt(tiny.model(), method, rank=2, tokens=3)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    fit(model, loaders, CONFIG)
+    for name, p in model.named_parameters():
+        silent = name.endswith("key.bias")  # one number added to all of a token's scores changes no softmax
+        assert silent or torch.equal(p, before[name]) != p.requires_grad, name
+    expected = predict(model, loaders["validation"], precision="fp32").logits
+    size = save_trained(model, tmp_path / "task.safetensors")
+    trained, used = honest_count(model)
+    assert 4 * trained < size < 4 * trained + 16_000 and trained <= used
+    again = adapt(tiny.model(seed=1), method, rank=2, tokens=3)
+    again.load_state_dict({k: v for k, v in model.state_dict().items() if k in _frozen(model)}, strict=False)
+    load_trained(again, tmp_path / "task.safetensors")
+    assert torch.allclose(predict(again, loaders["validation"], precision="fp32").logits, expected, atol=1e-6)
+
+
+def _frozen(model) -> set[str]:
+    trains = {name for name, p in model.named_parameters() if p.requires_grad}
+    return set(model.state_dict()) - trains
+
+
+def test_what_each_method_trains():
+    """By formula, for 2 layers of width 16, a feed-forward part of 32 and a head of 16 · 3 + 3."""
+    head, everything = 51, sum(p.numel() for p in tiny.model().parameters())
+    counted = {m: honest_count(adapt(tiny.model(), m, rank=2, tokens=3)) for m in METHODS}
+    lora = 2 * 2 * 2 * (16 + 16)  # layers, query and value, rank
+    added = {"full": 0, "LoRA": lora, "DoRA": lora + 4 * 16, "rsLoRA": lora, "IA3": 2 * (16 + 16 + 32),
+             "prefix": 2 * 2 * 3 * 16, "head only": 0}  # fmt: skip
+    for method, extra in added.items():
+        trained, used = counted[method]
+        assert trained == (everything if method == "full" else extra + head), method
+        assert used == everything + extra, method
+
+
+def test_a_method_begins_at_the_pretrained_model_and_rslora_differs_by_its_scale_alone():
+    ids = torch.randint(5, 50, (4, 7))
+    plain = tiny.model(0.0).eval()(ids).logits
+    for method in ("LoRA", "DoRA", "rsLoRA", "IA3"):
+        found = adapt(tiny.model(0.0), method, rank=4, alpha=8).eval()(input_ids=ids).logits
+        assert torch.allclose(found, plain, atol=1e-6), method
+    scales = [
+        next(m for m in adapt(tiny.model(), method, rank=4, alpha=8).modules() if hasattr(m, "lora_A"))
+        for method in ("LoRA", "rsLoRA")
+    ]
+    assert [m.scaling["default"] for m in scales] == [2.0, 4.0]  # alpha / r, alpha / sqrt(r)
+
+
+def test_a_method_that_is_not_there_is_named():
+    with pytest.raises(ConfigError, match="no method 'lora'; there are full, LoRA"):
+        adapt(tiny.model(), "lora")
+    other = tiny.model()
+    other.config.encoder.model_type = "modernbert"
+    with pytest.raises(ConfigError, match="not for 'modernbert'"):
+        adapt(other, "IA3")
+
+
+def test_what_was_saved_for_another_model_is_refused(tmp_path):
+    file = tmp_path / "task.safetensors"
+    save_trained(adapt(tiny.model(), "LoRA", rank=2), file)
+    with pytest.raises(CheckpointError, match="another model: .* do not fit"):
+        load_trained(adapt(tiny.model(), "LoRA", rank=4), file)
+    with pytest.raises(CheckpointError, match=r"query\.base_layer|query\.weight|do not fit"):
+        load_trained(tiny.model(), file)
+    file.write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_trained(adapt(tiny.model(), "LoRA", rank=2), file)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_trained(tiny.model(), tmp_path / "none.safetensors")
+
+
+@given(
+    inside=st.integers(1, 12), outside=st.integers(1, 12), seed=st.integers(0, 999), data=st.data(),
+)  # fmt: skip
+@settings(max_examples=40, deadline=None)
+def test_merging_changes_no_output_and_no_rank_is_exceeded(inside, outside, seed, data):
+    torch.manual_seed(seed)
+    rank = data.draw(st.integers(1, min(inside, outside)))
+    layer = LoRALinear(nn.Linear(inside, outside).double(), rank=rank, alpha=3.0)
+    nn.init.normal_(layer.B)
+    x = torch.randn(4, inside, dtype=torch.float64)
+    merged = layer.merged()
+    assert torch.allclose(merged(x), layer(x), rtol=1e-9, atol=1e-9)
+    assert torch.linalg.matrix_rank(merged.weight - layer.base.weight, atol=1e-9) <= rank
