@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pyarrow.parquet as pq
 import pytest
 
-from kolab import download, fetch
+from kolab import cli, download, fetch
 from kolab.download import File, git_blob
 from kolab.errors import ConfigError, DataError
 
@@ -383,6 +383,12 @@ def test_files_that_were_downloaded_elsewhere(nsmc, tmp_path):
     assert pq.read_table(path).num_rows == 3 and (tmp_path / "master.zip").exists() and not nsmc.seen
     with pytest.raises(DataError, match="There is no file .*nowhere"):
         fetch.fetch("nsmc", folder=tmp_path / "c", given=tmp_path / "nowhere", show=False)
+
+
+def test_from_the_command_line(nsmc, tmp_path, capsys):
+    assert cli.main(["fetch", "nsmc", "--raw", "--folder", str(tmp_path)]) == 0
+    assert str(tmp_path / "nsmc_raw.parquet") in capsys.readouterr().out
+    assert cli.main(["fetch", "imdb"]) == 1 and "There is no corpus 'imdb'" in capsys.readouterr().err
 
 
 def test_what_cannot_be_fetched_is_said(tmp_path):

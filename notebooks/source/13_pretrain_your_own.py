@@ -391,9 +391,9 @@ kl.check("13.2", perplexity)
 # %% [markdown] tags=["en"]
 # ## Two minutes of pre-training
 #
-# `pretrain`, in `kolab/pretrain.py`, is what the command `kolab pretrain` calls: it trains the tokenizer, writes the token ids into one array, measures how fast your machine is,
-# plans as many steps as the time allows, and runs the loop of lesson 4 (`fit`) with the masking of above. The network is small: 4
-# layers of 128.
+# `pretrain`, in `kolab/pretrain.py`, is what the command `kolab pretrain` calls: it reads the corpus, writes the token ids into one array, sets some texts aside, plans
+# the steps, and runs the loop of lesson 4 (`fit`) with the masking of above. The network is small, 4 layers of 128, and it reads three million tokens: each text some twenty times. On two
+# free cores that takes about two minutes. (On the command line `--minutes 2` measures your machine first and plans what fits.)
 #
 # ### Predict before you run
 # After two minutes, where is the loss on held-out texts?
@@ -401,8 +401,9 @@ kl.check("13.2", perplexity)
 # %% [markdown] tags=["ko"]
 # ## 2분 동안의 사전학습
 #
-# `kolab/pretrain.py`의 `pretrain`은 `kolab pretrain` 명령이 부르는 바로 그 함수입니다. 토크나이저를 학습시키고, 토큰 id를 배열 하나에 담고, 여러분 컴퓨터의 속도를 재고, 주어진 시간만큼
-# 스텝 수를 계획해서, 4과의 루프(`fit`)를 위의 마스킹과 함께 돌려요. 신경망은 작습니다. 128 너비의 층 네 개.
+# `kolab/pretrain.py`의 `pretrain`은 `kolab pretrain` 명령이 부르는 바로 그 함수입니다. 말뭉치를 읽어 토큰 id를 배열 하나에 담고, 글 일부를 따로 떼어 두고,
+# 스텝을 계획해서, 4과의 루프(`fit`)를 위의 마스킹과 함께 돌려요. 신경망은 작습니다. 128 너비의 층 네 개. 토큰 300만 개, 그러니까 글마다 스무 번쯤 읽습니다. 코어 두 개가 놀고 있다면
+# 2분쯤 걸려요. (명령줄에서 `--minutes 2`라고 하면 컴퓨터의 속도를 먼저 재고 그 시간에 맞게 계획합니다.)
 #
 # ### 실행 전에 예상하기
 # 2분 뒤, 따로 떼어 둔 글에서 손실은 어디쯤 있을까요?
@@ -413,15 +414,17 @@ guess = kl.predict("13.b", ["still near 'knows nothing'", "near 'knows how frequ
 # %%
 from kolab.pretrain import pretrain
 from kolab.pretrain_config import PretrainConfig
+from kolab.tokenizer_training import save_tokenizer
 
 work = Path(tempfile.mkdtemp())
 (work / "texts.txt").write_text("\n".join(texts), encoding="utf-8")                   # one text a line
+save_tokenizer(tokenizer, work / "tokenizer")
 config = PretrainConfig(
-    corpus=str(work / "texts.txt"), folder=str(work / "run"), minutes=kl.pick(full=2, quick=0.05), vocabulary=2000,
-    layers=kl.pick(full=4, quick=1), width=128, heads=4, max_length=64, positions=64, batch_tokens=2048, lr=2e-3, held_out=0.1, evaluations=12)
+    corpus=str(work / "texts.txt"), tokenizer=str(work / "tokenizer"), folder=str(work / "run"), tokens=kl.pick(full=3_000_000, quick=10_000),
+    layers=4, width=128, heads=4, max_length=64, positions=64, batch_tokens=2048, lr=2e-3, held_out=0.1, evaluations=12)
 own = pretrain(config, progress=False)
 history = pd.DataFrame(map(json.loads, (work / "run" / "history.jsonl").read_text(encoding="utf-8").splitlines()))
-history[["step", "train_loss", "validation_loss", "accuracy"]].style.format({"train_loss": "{:.2f}", "validation_loss": "{:.2f}", "accuracy": "{:.1%}"}).hide()
+history[["step", "train_loss", "validation_loss", "accuracy"]].style.format({"step": "{:,}", "train_loss": "{:.2f}", "validation_loss": "{:.2f}", "accuracy": "{:.1%}"}).hide()
 
 # %%
 end = history["validation_loss"].iloc[-1]
@@ -573,10 +576,15 @@ for name, guessed in (("power law", np.exp(np.polyval(power, np.log(tokens[-1]))
 figure
 
 # %% [markdown] tags=["en"]
-# LAW_EN
+# The straight line promises a loss of 0.4, as if reviews could be guessed almost word for word. The power law is far closer, and still too hopeful, by a third
+# of a unit. Where has the third gone? Ten million tokens went into the bump; from 12 million on the network read texts it had already read; and a network of this size has a
+# floor that a · tokens^-b knows nothing of. Bigger studies fit the floor as well (Hoffmann et al., 2022). The law is a good tool for the next factor of two, and a
+# promise nobody has to keep after that.
 
 # %% [markdown] tags=["ko"]
-# LAW_KO
+# 직선은 손실 0.4를 약속합니다. 리뷰를 거의 한 글자씩 맞힐 수 있다는 말이에요. 멱법칙은 훨씬 가깝지만 그래도 3분의 1만큼 낙관적입니다. 그 3분의 1은 어디로 갔을까요? 토큰 천만 개는
+# 혹을 넘는 데 들었고, 1,200만 개부터는 이미 읽은 글을 다시 읽었으며, 이만한 신경망에는 a · 토큰^-b가 모르는 바닥이 있습니다. 더 큰 연구들은 바닥까지 함께 맞춰요(Hoffmann 외, 2022).
+# 멱법칙은 두 배 앞까지 내다보는 데는 좋은 연장이고, 그 너머로는 아무도 지킬 의무가 없는 약속입니다.
 
 # %% [markdown] tags=["en"]
 # ## What is it good for? The probe
@@ -624,10 +632,19 @@ ax.legend(fontsize=9)
 figure
 
 # %% [markdown] tags=["en"]
-# PROBE_EN
+# Left of where the line crosses the dashed one, pre-training was time thrown away for this task: a bag of n-grams, ready in seconds, is better. To the right each
+# further step on this axis buys about as much as the one before, and costs as much as all of them together. Look at the dots as well: where two neighbouring
+# columns overlap, a single seed could have told you either story.
+#
+# Mind what this does not show: one task, one size of network, one recipe. A larger network starts later and climbs longer; a task nearer to the
+# corpus gains more, one farther away less.
 
 # %% [markdown] tags=["ko"]
-# PROBE_KO
+# 선이 점선과 만나는 곳의 왼쪽에서는 이 과제를 위한 사전학습이 헛수고였습니다. 몇 초면 되는 n-그램이 더 나으니까요. 오른쪽에서는 한 칸 갈 때마다 앞 칸만큼쯤 더 얻고, 값은 그때까지
+# 든 것을 모두 합친 만큼 듭니다. 점들도 보세요. 이웃한 두 기둥의 점이 겹치는 곳에서는 시드 하나만으로는 어느 쪽 이야기든 할 수 있었을 거예요.
+#
+# 여기서 알 수 없는 것도 있습니다. 과제 하나, 크기 하나, 방법 하나로 잰 것이니까요. 더 큰 신경망은 늦게 출발해서 더 오래 오르고, 과제가 말뭉치에 가까울수록 더 얻고 멀수록 덜
+# 얻습니다.
 
 # %% [markdown] tags=["en"]
 # ## Filling blanks
@@ -659,14 +676,21 @@ other = ["배터리가 [MASK] 닳아요", "대한민국의 수도는 [MASK] 이�
 pd.DataFrame([fill(sentence) for sentence in film + other], index=film + other, columns=[f"{n}." for n in range(1, 6)])
 
 # %% [markdown] tags=["en"]
-# FILL_EN
+# In its own world it is at home: the best film of my life, or the worst; time flew by; the acting was good; a waste of money. It even gets the endings right, since 시간 가는 줄
+# leaves room for little else than 모르고.
+#
+# Outside it has opinions, too. The capital of Korea is a legend, and at lunch one eats shock and emotion (충격을 먹다, 감동을 먹다: people do write that of films). It does not
+# say 'I do not know', only lower percentages. And it cannot say 우산 (umbrella) at all: that is two tokens, and a blank has room for one.
 
 # %% [markdown] tags=["ko"]
-# FILL_KO
+# 제 세상에서는 능숙합니다. 내 인생 최고의 영화, 또는 최악의 영화. 시간 가는 줄 모르고, 배우들 연기가, 돈이 아까운. 어미까지 맞아요. '시간 가는 줄' 뒤에 올 말은 '모르고' 말고는 별로 없으니까요.
+#
+# 그 바깥에서도 할 말은 있습니다. 대한민국의 수도는 전설이고, 점심에는 충격과 감동을 먹어요(영화를 두고는 정말 그렇게들 쓰죠). '모르겠다'고는 하지 않고 확률만 낮아집니다. 그리고
+# 우산이라는 답은 아예 할 수 없어요. 우산은 토큰 두 개인데 빈칸에는 하나만 들어가거든요.
 
 # %%
-own_model, own_tokenizer = AutoModelForMaskedLM.from_pretrained(own).eval(), tokenizers[2000].__class__.from_pretrained(own)
-pd.DataFrame([fill(sentence, own_model, own_tokenizer) for sentence in other + film[:2]], index=other + film[:2], columns=[f"{n}." for n in range(1, 6)])
+own_model = AutoModelForMaskedLM.from_pretrained(own).eval()
+pd.DataFrame([fill(sentence, own_model, tokenizer) for sentence in other + film[:2]], index=other + film[:2], columns=[f"{n}." for n in range(1, 6)])
 
 # %% [markdown] tags=["en"]
 # OWNFILL_EN
@@ -707,10 +731,12 @@ table.insert(1, "perplexity", np.exp(table["loss"]))
 table.style.format({"loss": "{:.2f}", "perplexity": "{:,.0f}", "accuracy": "{:.1%}"})
 
 # %% [markdown] tags=["en"]
-# KIND_EN
+# About half as lost among film reviews as among reviews of phones, and messages between friends are stranger still. The Korean is the same; the words,
+# the topics and the tone are not. That is what people mean by **domain** (도메인): the encoder you take was pre-trained on something, and you pay for the distance.
 
 # %% [markdown] tags=["ko"]
-# KIND_KO
+# 영화 리뷰에서는 휴대폰 리뷰에서의 절반쯤만 헤매고, 친구끼리 주고받는 말은 더 낯설어합니다. 한국어인 것은 같은데 낱말과 화제와 말투가 다르죠. 사람들이 **도메인**(domain)이라고
+# 부르는 것이 이것입니다. 여러분이 고르는 인코더도 무언가로 사전학습된 것이고, 거리가 먼 만큼 값을 치르게 됩니다.
 
 # %% [markdown] tags=["en"]
 # ## Take-aways
