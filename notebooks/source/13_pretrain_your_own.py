@@ -63,7 +63,7 @@ print(f"{len(texts):,} texts, {sum(map(len, texts)):,} characters")
 #
 # Pre-training (사전학습) turns text that nobody has labelled into exercises, by hiding a part and asking for it. It takes three things:
 # a **tokenizer** (토크나이저), which decides what a blank is; a **mask** (마스크), which hides tokens; and a network that guesses them.
-# kolab-mini had 616,857 film reviews for it. Here we have what comes with the course, about a fiftieth of that: enough to watch
+# kolab-mini had 616,857 film reviews for it. Here we have what comes with the course, about a hundredth of that: enough to watch
 # everything happen, and too little to get a good encoder. How much is enough is the question of this lesson's second half.
 
 # %% [markdown] tags=["ko"]
@@ -71,7 +71,7 @@ print(f"{len(texts):,} texts, {sum(map(len, texts)):,} characters")
 #
 # 사전학습(pre-training)은 아무도 라벨을 달지 않은 글을 문제집으로 바꿉니다. 일부를 가리고 맞혀 보라고 하는 거예요. 필요한 것은 세 가지입니다.
 # 무엇이 빈칸 하나가 될지 정하는 **토크나이저**(tokenizer), 토큰을 가리는 **마스크**(mask), 그리고 가려진 것을 맞히는 신경망.
-# kolab-mini는 영화 리뷰 616,857개로 배웠습니다. 여기에 있는 것은 강좌에 딸린 글, 그 50분의 1쯤이에요. 모든 과정을 지켜보기에는 충분하고,
+# kolab-mini는 영화 리뷰 616,857개로 배웠습니다. 여기에 있는 것은 강좌에 딸린 글, 그 100분의 1쯤이에요. 모든 과정을 지켜보기에는 충분하고,
 # 좋은 인코더를 얻기에는 모자랍니다. 얼마면 충분한지가 이 과 후반의 물음입니다.
 
 # %% [markdown] tags=["en"]
@@ -334,7 +334,7 @@ kl.check("13.1", mask)
 # need no network, and every curve below starts with them:
 #
 # - one that knows nothing gives each of the V tokens 1/V: its perplexity is V;
-# - one that knows only how *frequent* each token is. That is the better half of what a model learns in its first minute.
+# - one that knows only how *frequent* each token is. A network learns that first, too: it takes no look at the neighbours.
 
 # %% [markdown] tags=["ko"]
 # ## 손실이 말해 주는 것: 퍼플렉서티
@@ -343,7 +343,7 @@ kl.check("13.1", mask)
 # 토큰 몇 개를 앞에 두고 헤매는 것과 같은지를 나타내는 수입니다. 신경망 없이도 맞히는 사람이 둘 있고, 아래의 곡선은 모두 이 둘에서 시작합니다.
 #
 # - 아무것도 모르는 사람은 토큰 V개에 모두 1/V를 줍니다. 퍼플렉서티는 V예요.
-# - 토큰이 얼마나 *자주* 나오는지만 아는 사람. 모델이 처음 1분 동안 배우는 것의 태반이 바로 이것입니다.
+# - 토큰이 얼마나 *자주* 나오는지만 아는 사람. 신경망도 이것부터 배웁니다. 이웃을 볼 필요가 없으니까요.
 
 # %%
 def frequency_loss(tokenizer, known, new):
@@ -442,10 +442,14 @@ ax.set_ylim(top=knows_nothing + 0.4)
 figure
 
 # %% [markdown] tags=["en"]
-# OWN_EN
+# By the first evaluation the network has come down to the line of the frequencies: that part is cheap. From there on every tenth has to come from the neighbours, and
+# it comes slowly, with 1 million parameters and some hundred thousand tokens of text. Since the blanks are drawn anew in each pass, the two curves stay close for many passes over
+# the same texts; where they part, the network has begun to know its texts by heart, and more passes are no longer a substitute for more text.
 
 # %% [markdown] tags=["ko"]
-# OWN_KO
+# 첫 평가 때 벌써 빈도의 선까지 내려와 있습니다. 거기까지는 값이 싸요. 그 아래로는 0.1씩 내려가는 것도 모두 이웃에서 얻어야 하는데, 파라미터 백만 개와 토큰 십몇만 개짜리 글로는
+# 더디게 갑니다. 빈칸을 바퀴마다 새로 뽑기 때문에 같은 글을 여러 바퀴 돌아도 두 곡선은 한동안 붙어 있어요. 벌어지기 시작하는 곳이 글을 외우기 시작한 곳이고, 거기서부터는 바퀴 수가 글의 양을
+# 대신하지 못합니다.
 
 # %% [markdown] tags=["en"]
 # ## The real run
@@ -693,10 +697,12 @@ own_model = AutoModelForMaskedLM.from_pretrained(own).eval()
 pd.DataFrame([fill(sentence, own_model, tokenizer) for sentence in other + film[:2]], index=other + film[:2], columns=[f"{n}." for n in range(1, 6)])
 
 # %% [markdown] tags=["en"]
-# OWNFILL_EN
+# And this is the network you have just trained, on the same blanks. It has read about batteries, which kolab-mini has not, so some of its words fit the topic; but it has mostly learned what is frequent, and it
+# offers that nearly everywhere. Two minutes teach a network which words there are. What goes with what takes the millions of the curve above.
 
 # %% [markdown] tags=["ko"]
-# OWNFILL_KO
+# 이번에는 방금 여러분이 학습시킨 신경망에 같은 빈칸을 주었습니다. kolab-mini가 읽지 못한 배터리 이야기를 읽었으니 화제에 맞는 말도 나오지만, 배운 것은 대부분 무엇이 자주 나오는지여서
+# 거의 어디에나 그것을 내놓습니다. 2분이면 어떤 말이 있는지는 배웁니다. 어떤 말이 어떤 말과 어울리는지는 위 곡선의 수천만 토큰이 있어야 해요.
 
 # %% [markdown] tags=["en"]
 # ### The same in one number
