@@ -631,7 +631,8 @@ ax.plot(place(models["tokens"]), models["macro_f1"], "o", color=kl.plots.SKY, la
 ax.plot(place(scores.index), scores["mean"], color=kl.plots.BLUE, label="mean of the seeds")
 ax.axhline(bag, color=kl.plots.GREY, linestyle="--", label=f"bag of n-grams: {bag:.3f}")
 token_axis(ax)
-ax.set(xlabel="tokens of pre-training (leftmost: none)", ylabel="macro-F1 on unseen films", title="What pre-training buys")
+ax.set(xlabel="tokens of pre-training", ylabel="macro-F1 on unseen films", title="What pre-training buys")
+ax.annotate("none", (first, scores["mean"].iloc[0]), xytext=(7, -10), textcoords="offset points", fontsize=9, color=kl.plots.GREY)
 ax.legend(fontsize=9)
 figure
 
