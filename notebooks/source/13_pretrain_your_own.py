@@ -442,14 +442,14 @@ ax.set_ylim(top=knows_nothing + 0.4)
 figure
 
 # %% [markdown] tags=["en"]
-# By the first evaluation the network has come down to the line of the frequencies: that part is cheap. From there on every tenth has to come from the neighbours, and
-# it comes slowly, with 1 million parameters and some hundred thousand tokens of text. Since the blanks are drawn anew in each pass, the two curves stay close for many passes over
-# the same texts; where they part, the network has begun to know its texts by heart, and more passes are no longer a substitute for more text.
+# By the first evaluation the network has come down to the line of the frequencies: that part is cheap. Then the loss creeps. After some hundred steps the fall grows
+# steeper again: now the network looks at the neighbours of a blank. You will meet the same bend in the real run below. And since the blanks are drawn anew in each pass, the two curves stay
+# close for many passes over the same texts; where they part, the network has begun to know its texts by heart, and more passes are no longer a substitute for more text.
 
 # %% [markdown] tags=["ko"]
-# 첫 평가 때 벌써 빈도의 선까지 내려와 있습니다. 거기까지는 값이 싸요. 그 아래로는 0.1씩 내려가는 것도 모두 이웃에서 얻어야 하는데, 파라미터 백만 개와 토큰 십몇만 개짜리 글로는
-# 더디게 갑니다. 빈칸을 바퀴마다 새로 뽑기 때문에 같은 글을 여러 바퀴 돌아도 두 곡선은 한동안 붙어 있어요. 벌어지기 시작하는 곳이 글을 외우기 시작한 곳이고, 거기서부터는 바퀴 수가 글의 양을
-# 대신하지 못합니다.
+# 첫 평가 때 벌써 빈도의 선까지 내려와 있습니다. 거기까지는 값이 싸요. 그다음에는 손실이 기어가듯 줄어듭니다. 그러다 몇백 스텝이 지나면 다시 가파르게 떨어져요. 이제 빈칸의 이웃을 보기 시작한
+# 겁니다. 아래 진짜 사전학습에서도 똑같이 꺾이는 자리를 만나게 돼요. 그리고 빈칸을 바퀴마다 새로 뽑기 때문에 같은 글을 여러 바퀴 돌아도 두 곡선은 한동안 붙어 있습니다. 벌어지기 시작하는 곳이 글을
+# 외우기 시작한 곳이고, 거기서부터는 바퀴 수가 글의 양을 대신하지 못합니다.
 
 # %% [markdown] tags=["en"]
 # ## The real run
