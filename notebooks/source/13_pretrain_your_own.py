@@ -164,14 +164,14 @@ pd.DataFrame(steps).style.format({"cost": "{:.1f}", "missed by": "{:.1f}"}, na_r
 # less than 'missed by' has feared). What stays is 재미, 맛, 있다, 없다, and the single
 # characters (never thrown out, so that any word can be cut). Stems and endings, and nobody mentioned grammar.
 #
-# The real trainer does just that, with millions of substrings, soft counts over all cuts instead of the best one, and a quarter thrown out in each round.
+# The real trainer does just that, with every substring of a corpus, soft counts over all cuts instead of the best one, and a quarter thrown out in each round.
 
 # %% [markdown] tags=["ko"]
 # 첫 회에는 미있처럼 가장 좋은 자르기에 한 번도 쓰이지 않는 것들이 버려집니다. 그다음부터는 값을 치러요. 드문 단어부터 하나씩 통째로 사라집니다. 어차피 필요한
 # 조각들을 모아 만들 수 있으니까요(사라지고 나면 그 조각들이 더 자주 세어지므로, 비용은 'missed by'가 걱정한 만큼 늘지 않습니다). 남는 것은 재미, 맛, 있다, 없다, 그리고 글자 하나짜리들이에요(어떤 단어든 자를 수 있어야 하니 절대 버리지 않습니다).
 # 어간과 어미가 갈렸는데, 문법 이야기는 아무도 꺼낸 적이 없습니다.
 #
-# 진짜 학습기도 똑같은 일을 합니다. 부분 문자열이 수백만 개이고, 가장 좋은 자르기 하나 대신 모든 자르기에 걸친 기댓값으로 세고, 한 회에 4분의 1씩 버린다는 점만 달라요.
+# 진짜 학습기도 똑같은 일을 합니다. 말뭉치 전체의 부분 문자열로 시작하고, 가장 좋은 자르기 하나 대신 모든 자르기에 걸친 기댓값으로 세고, 한 회에 4분의 1씩 버린다는 점만 달라요.
 
 # %% [markdown] tags=["en"]
 # ## The real one, and what becomes of ㅋㅋ, ㅠㅠ and emoji
@@ -218,7 +218,7 @@ pd.DataFrame([["  ".join(map(short, t.tokenize(text))) for text in examples] for
 # %%
 characters = sum(map(len, unseen))
 rate = {size: sum(len(t.tokenize(text)) for text in unseen) / characters for size, t in tokenizers.items()}
-mini, mini_tokenizer = kl.load_encoder("kolab-mini")
+_, mini_tokenizer = kl.load_encoder("kolab-mini")
 film_rate = sum(len(mini_tokenizer.tokenize(text)) for text in unseen) / characters
 
 figure, (left, right) = kl.plots.new(2)
@@ -269,11 +269,11 @@ pd.DataFrame(rows).T
 # %% [markdown] tags=["en"]
 # The label of what was not chosen is **-100**, the number that `F.cross_entropy` passes over. [CLS] and [SEP] are never chosen, nor is padding. And
 # in the next pass the same review gets other blanks: `MaskingCollator` in `kolab/masking.py` masks *dynamically*, where the first BERT
-# masked once and for all.
+# made a few masked copies of each text and read those again and again.
 
 # %% [markdown] tags=["ko"]
 # 뽑히지 않은 것의 라벨은 **-100**, `F.cross_entropy`가 건너뛰는 숫자입니다. [CLS]와 [SEP]은 절대 뽑히지 않고 패딩도 마찬가지예요. 그리고 다음 바퀴에는 같은 리뷰에 다른 빈칸이
-# 생깁니다. `kolab/masking.py`의 `MaskingCollator`는 그때그때 *동적으로* 가리거든요. 첫 BERT는 한 번 가린 것을 끝까지 썼습니다.
+# 생깁니다. `kolab/masking.py`의 `MaskingCollator`는 그때그때 *동적으로* 가리거든요. 첫 BERT는 글마다 가린 사본을 몇 벌 만들어 두고 그것만 되풀이해 읽었습니다.
 
 # %%
 from kolab.masking import MaskingCollator
