@@ -581,12 +581,12 @@ figure
 
 # %% [markdown] tags=["en"]
 # The straight line promises a loss of 0.4, as if reviews could be guessed almost word for word. The power law is far closer, and still too hopeful, by a third
-# of a unit. Where has the third gone? Ten million tokens went into the bump; from 12 million on the network read texts it had already read; and a network of this size has a
+# of a unit. Where has the third gone? There are three suspects, and this curve cannot tell them apart: ten million tokens went into the bump; from 12 million on the network read texts it had already read; and a network of this size has a
 # floor that a · tokens^-b knows nothing of. Bigger studies fit the floor as well (Hoffmann et al., 2022). The law is a good tool for the next factor of two, and a
 # promise nobody has to keep after that.
 
 # %% [markdown] tags=["ko"]
-# 직선은 손실 0.4를 약속합니다. 리뷰를 거의 한 글자씩 맞힐 수 있다는 말이에요. 멱법칙은 훨씬 가깝지만 그래도 3분의 1만큼 낙관적입니다. 그 3분의 1은 어디로 갔을까요? 토큰 천만 개는
+# 직선은 손실 0.4를 약속합니다. 리뷰를 거의 한 글자씩 맞힐 수 있다는 말이에요. 멱법칙은 훨씬 가깝지만 그래도 3분의 1만큼 낙관적입니다. 그 3분의 1은 어디로 갔을까요? 용의자는 셋이고, 이 곡선만으로는 가려낼 수 없습니다. 토큰 천만 개는
 # 혹을 넘는 데 들었고, 1,200만 개부터는 이미 읽은 글을 다시 읽었으며, 이만한 신경망에는 a · 토큰^-b가 모르는 바닥이 있습니다. 더 큰 연구들은 바닥까지 함께 맞춰요(Hoffmann 외, 2022).
 # 멱법칙은 두 배 앞까지 내다보는 데는 좋은 연장이고, 그 너머로는 아무도 지킬 의무가 없는 약속입니다.
 
@@ -637,19 +637,19 @@ ax.legend(fontsize=9)
 figure
 
 # %% [markdown] tags=["en"]
-# Left of where the line crosses the dashed one, pre-training was time thrown away for this task: a bag of n-grams, ready in seconds, is better. To the right each
-# further step on this axis buys about as much as the one before, and costs as much as all of them together. Look at the dots as well: where two neighbouring
+# Left of where the line crosses the dashed one, pre-training was time thrown away for this task: a bag of n-grams, ready in seconds, is better. To the right every
+# doubling costs as much as everything before it, so read off what it buys. Look at the dots as well: where two neighbouring
 # columns overlap, a single seed could have told you either story.
 #
-# Mind what this does not show: one task, one size of network, one recipe. A larger network starts later and climbs longer; a task nearer to the
-# corpus gains more, one farther away less.
+# Mind what this does not show: one task, near to what was read; one size of network; one recipe. With others the crossing lies elsewhere, and only a measurement says
+# where.
 
 # %% [markdown] tags=["ko"]
-# 선이 점선과 만나는 곳의 왼쪽에서는 이 과제를 위한 사전학습이 헛수고였습니다. 몇 초면 되는 n-그램이 더 나으니까요. 오른쪽에서는 한 칸 갈 때마다 앞 칸만큼쯤 더 얻고, 값은 그때까지
-# 든 것을 모두 합친 만큼 듭니다. 점들도 보세요. 이웃한 두 기둥의 점이 겹치는 곳에서는 시드 하나만으로는 어느 쪽 이야기든 할 수 있었을 거예요.
+# 선이 점선과 만나는 곳의 왼쪽에서는 이 과제를 위한 사전학습이 헛수고였습니다. 몇 초면 되는 n-그램이 더 나으니까요. 오른쪽에서는 두 배로 늘릴 때마다 그때까지 든 것을 모두 합친 만큼이 또
+# 듭니다. 그것으로 무엇을 얻는지 읽어 보세요. 점들도 보세요. 이웃한 두 기둥의 점이 겹치는 곳에서는 시드 하나만으로는 어느 쪽 이야기든 할 수 있었을 거예요.
 #
-# 여기서 알 수 없는 것도 있습니다. 과제 하나, 크기 하나, 방법 하나로 잰 것이니까요. 더 큰 신경망은 늦게 출발해서 더 오래 오르고, 과제가 말뭉치에 가까울수록 더 얻고 멀수록 덜
-# 얻습니다.
+# 여기서 알 수 없는 것도 있습니다. 읽은 글과 가까운 과제 하나, 크기 하나, 방법 하나로 잰 것이니까요. 다른 것으로 하면 두 선이 만나는 자리도 달라지고, 어디인지는 재 봐야
+# 압니다.
 
 # %% [markdown] tags=["en"]
 # ## Filling blanks
