@@ -1,4 +1,4 @@
-"""The command line: `kolab train`, `evaluate`, `predict`, `pretrain`, `doctor`, `bench`, `results`."""
+"""The command line: `kolab train`, `evaluate`, `predict`, `pretrain`, `fetch`, `doctor`, `bench`, `results`."""
 
 import dataclasses
 import importlib
@@ -20,6 +20,7 @@ USAGE = """usage: kolab COMMAND …
   kolab evaluate RUN [--split test]                       the metrics of a finished run
   kolab predict RUN "문장" … | --file F [--out F] [--json]  labels and probabilities
   kolab pretrain CORPUS --minutes 60 [--folder F] [--resume]  a tokenizer and a BERT of your own
+  kolab fetch nsmc [--raw]                                download a public corpus, check it, say where it lies
   kolab doctor                                            what is wrong with the installation, if anything
   kolab bench NAME [--quick]                              repeat a measurement and record it
   kolab results [NAME]                                    show what was recorded
@@ -33,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     commands = {
         "train": _train, "evaluate": _evaluate, "predict": _predict, "pretrain": _pretrain,
+        "fetch": lambda argv: importlib.import_module("kolab.fetch").main(argv),
         "doctor": _doctor, "bench": _bench, "results": _results,
     }  # fmt: skip
     if not argv or argv[0] in ("-h", "--help"):
