@@ -9,7 +9,7 @@ Large Transformer Models*, section 4.1, with what differs here: autocast copies 
 that reads it, and a CPU keeps dropout's mask as numbers, a GPU as one byte each.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from kolab.errors import ConfigError
@@ -86,31 +86,46 @@ KOBERT = Shape(layers=12, width=768, heads=12, inner=3072, vocabulary=8002, posi
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes by purpose. `copies` are autocast's 16-bit copies of the weights, kept with the activations."""
+    """Bytes by purpose.
+
+    copies: autocast's 16-bit copies of the weights, kept with the activations. working: the largest tensor that an
+    operation needs beside them while it runs. accumulates: gradients of an earlier micro-batch are there already.
+    """
 
     weights: int
     gradients: int
     optimizer: int
     activations: int
     copies: int = 0
+    working: int = 0
+    accumulates: bool = False
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """The five that a step keeps, by name."""
+        names = ("weights", "gradients", "optimizer", "activations", "copies")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def total(self) -> int:
         """All parts, as if all were there at once."""
-        return sum(asdict(self).values())
+        return sum(self.parts.values())
+
+    @property
+    def in_step(self) -> int:
+        """The most that a step adds to the weights and the optimizer's state.
+
+        Activations are released while gradients come into being. At the end of the forward pass all activations are
+        there and no gradient is (zero_grad has set them to None, unless they are accumulated); at the end of the
+        backward pass it is the other way round.
+        """
+        top = self.activations + self.copies + self.working + self.accumulates * self.gradients
+        return max(top, self.gradients)
 
     @property
     def peak(self) -> int:
-        """The most there is at one time: activations are released while gradients come into being.
-
-        At the end of the forward pass all activations are there and no gradient is (zero_grad has set them to None);
-        at the end of the backward pass it is the other way round.
-        """
-        return self.weights + self.optimizer + max(self.activations + self.copies, self.gradients)
-
-    def to_dict(self) -> dict[str, int]:
-        """The parts by name."""
-        return asdict(self)
+        """The most there is at one time."""
+        return self.weights + self.optimizer + self.in_step
 
 
 def predict(
@@ -121,15 +136,18 @@ def predict(
     precision: str = "fp32",
     rank: int | None = None,
     checkpointing: bool = False,
-    attention: str = "eager",
+    attention: str = "sdpa",
     device: str = "cuda",
     dropout: bool = True,
+    accumulate: int = 1,
 ) -> Footprint:
     """The memory of one step of AdamW on `batch` texts of `length` tokens, padding included.
 
     precision: bf16 and fp16 mean autocast: weights, gradients and optimizer stay in float32. rank: LoRA on query and
-    value; None for full fine-tuning. checkpointing: only the inputs of the layers are kept, and the layers are run again.
-    device: "cpu" or "cuda"; they keep dropout's mask and the softmax differently.
+    value; None for full fine-tuning. checkpointing: only the layers' inputs are kept, and each
+    layer is run again.
+    attention: "sdpa" is what transformers takes on a GPU, "eager" what this course takes on a CPU. device: "cpu" or
+    "cuda"; they keep dropout's mask and the softmax differently. accumulate: micro-batches of `batch` in one step.
 
     >>> full, lora = (predict(KOBERT, rank=rank) for rank in (None, 8))
     >>> full.weights == full.gradients == full.optimizer // 2, lora.weights - full.weights == 4 * 12 * 4 * 8 * 768
@@ -141,8 +159,8 @@ def predict(
         raise ConfigError(f"precision is {precision!r}; there are {', '.join(PRECISIONS)}.")
     if attention not in ATTENTIONS:
         raise ConfigError(f"attention is {attention!r}; there are {', '.join(ATTENTIONS)}.")
-    if min(batch, length) < 1 or (rank is not None and rank < 1):
-        raise ConfigError("batch, length and rank have to be at least 1.")
+    if min(batch, length, accumulate) < 1 or (rank is not None and rank < 1):
+        raise ConfigError("batch, length, accumulate and rank have to be at least 1.")
     mixed = precision in ("bf16", "fp16")
     trained = shape.trained(rank)
     adapters = 0 if rank is None else trained - shape.head
@@ -152,12 +170,15 @@ def predict(
     kept = shape.layers * tokens + layer if checkpointing else shape.layers * layer
     linear = shape.layer_linear + (0 if rank is None else 4 * rank * shape.width)
     copies = 2 * linear * (1 if checkpointing else shape.layers) if mixed else 0
+    scores, inner = batch * shape.heads * length**2, batch * length * shape.inner
     return Footprint(
         weights=4 * (shape.parameters + adapters),
         gradients=4 * trained,
         optimizer=8 * trained,
-        activations=int(bottom + kept),
+        activations=bottom + kept,
         copies=copies,
+        working=(2 if mixed else 4) * (max(scores, inner) if attention == "eager" else inner),
+        accumulates=accumulate > 1,
     )
 
 
@@ -169,7 +190,14 @@ def _bottom(tokens: int, rank: int | None, dropout: bool, device: str) -> int:
 
 
 def _layer(
-    shape: Shape, batch: int, length: int, mixed: bool, rank: int | None, attention: str, device: str, dropout: bool
+    shape: Shape,
+    batch: int,
+    length: int,
+    mixed: bool,
+    rank: int | None,
+    attention: str,
+    device: str,
+    dropout: bool,
 ) -> int:
     """The bytes that autograd keeps of one layer.
 
@@ -178,27 +206,36 @@ def _layer(
     """
     s = 2 if mixed else 4
     tokens = batch * length
-    wide, inner = tokens * shape.width, tokens * shape.inner  # numbers in a (B, L, H) tensor, in a (B, L, 4H) one
+    wide, inner = (
+        tokens * shape.width,
+        tokens * shape.inner,
+    )  # numbers in a (B, L, H) tensor, in a (B, L, 4H) one
     scores = batch * shape.heads * length**2
     full, cpu = rank is None, device == "cpu"
     mask = (s if cpu else 1) if dropout else 0
     norm = 4 * wide + 8 * tokens  # LayerNorm keeps its input, and a mean and a deviation for each token
 
-    readers = 3 if full else 2  # what keeps its input: query, key, value; under LoRA the A of query and of value
+    readers = (
+        3 if full else 2
+    )  # what keeps its input: query, key, value; under LoRA the A of query and of value
     kept = wide * (s * readers if mixed else 4)  # autocast makes a copy for each of them
     kept += wide * s * 3  # query, key and value themselves
     if attention == "sdpa":
         kept += wide * s + 4 * scores // length  # the result, and one log-sum-exp for each row of the scores
     else:
         soft = 4 if mixed and not cpu else s  # autocast computes the softmax in float32 on CUDA, not on a CPU
-        another = s if dropout or soft != s else 0  # is what meets the values another tensor than the softmax's result?
+        another = (
+            s if dropout or soft != s else 0
+        )  # is what meets the values another tensor than the softmax's result?
         kept += scores * (soft + mask + another)
         kept += wide * s if full else 0  # the context, which the next linear layer reads
     kept += wide * mask + norm
     kept += inner * s  # GELU's input
     kept += wide * mask + norm
     if full:
-        kept += wide * s + inner * s  # what the two wide linear layers read: only a weight that learns needs it
+        kept += (
+            wide * s + inner * s
+        )  # what the two wide linear layers read: only a weight that learns needs it
     else:
         kept += 2 * tokens * rank * s  # what the two B read
     return kept

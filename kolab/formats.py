@@ -92,7 +92,11 @@ class Stored:
     def fields(self) -> tuple[str, str, str]:
         """Sign, exponent and mantissa as strings of 0 and 1."""
         form = self.format
-        return f"{self.sign}", f"{self.exponent:0{form.exponent_bits}b}", f"{self.mantissa:0{form.mantissa_bits}b}"
+        return (
+            f"{self.sign}",
+            f"{self.exponent:0{form.exponent_bits}b}",
+            f"{self.mantissa:0{form.mantissa_bits}b}",
+        )
 
     @property
     def pattern(self) -> int:

@@ -34,7 +34,9 @@ class FormatWidget:
         wide = ipywidgets.Layout(width="240px")
         self.number = ipywidgets.Text(value=str(number), description="number", layout=wide)
         self.examples = ipywidgets.Dropdown(
-            options=[("examples", ""), *((e, e) for e in EXAMPLES)], value="", layout=ipywidgets.Layout(width="120px")
+            options=[("examples", ""), *((e, e) for e in EXAMPLES)],
+            value="",
+            layout=ipywidgets.Layout(width="120px"),
         )
         self.bits = ipywidgets.HTML(self._draw(self.number.value))
         self.box = ipywidgets.VBox([ipywidgets.HBox([self.number, self.examples]), self.bits])
@@ -81,14 +83,18 @@ class FormatWidget:
 def _row(stored: Stored) -> str:
     boxes = "".join(
         f'<span style="display:inline-block;width:11px;text-align:center;font:11px monospace;margin-right:1px;'
-        f'color:{"white" if bit == "1" else colour};background:{colour if bit == "1" else "transparent"};'
+        f"color:{'white' if bit == '1' else colour};background:{colour if bit == '1' else 'transparent'};"
         f'border:1px solid {colour}">{bit}</span>'
         for bits, colour in zip(stored.fields, (SIGN, EXPONENT, MANTISSA))
         for bit in bits
     )
     cells = (stored.format.name, boxes, _number(stored.value), _number(stored.gap), _verdict(stored))
     style = "text-align:left;padding:2px 8px;white-space:nowrap"
-    return "<tr>" + "".join(f'<td style="{style}">{c if c is boxes else html.escape(c)}</td>' for c in cells) + "</tr>"
+    return (
+        "<tr>"
+        + "".join(f'<td style="{style}">{c if c is boxes else html.escape(c)}</td>' for c in cells)
+        + "</tr>"
+    )
 
 
 def _verdict(stored: Stored) -> str:
@@ -155,12 +161,14 @@ class MemoryWidget:
         now = self.predict()
         full = max(now.total, self.start.total)
         bars = "".join(
-            f'<tr><td style="padding:2px 8px;text-align:right">{name}</td><td style="padding:2px 0">{_bar(print_, full)}'
+            f'<tr><td style="padding:2px 8px;text-align:right">{name}</td><td style="padding:2px 0">'
+            f"{_bar(print_, full)}"
             f'</td><td style="padding:2px 8px;text-align:left;white-space:nowrap">peak {_size(print_.peak)}</td></tr>'
             for name, print_ in (("chosen", now), ("at the start", self.start))
         )
         parts = " &nbsp; ".join(
-            f'<span style="color:{PARTS[name]}">■</span> {name} {_size(value)}' for name, value in now.to_dict().items()
+            f'<span style="color:{PARTS[name]}">■</span> {name} {_size(value)}'
+            for name, value in now.parts.items()
         )
         return f'<table style="border:none">{bars}</table><div style="padding:2px 8px">{parts}</div>'
 
@@ -175,7 +183,7 @@ class MemoryWidget:
 
     def __repr__(self) -> str:
         now = self.predict()
-        parts = "\n".join(f"  {name:12} {_size(value):>9}" for name, value in now.to_dict().items())
+        parts = "\n".join(f"  {name:12} {_size(value):>9}" for name, value in now.parts.items())
         return f"{self.settings()}\n{parts}\n  peak         {_size(now.peak):>9}"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
@@ -193,7 +201,7 @@ def _with(options: list[int], value: int) -> list[int]:
 def _bar(footprint_: footprint.Footprint, full: int) -> str:
     segments = "".join(
         f'<div title="{name} {_size(value)}" style="width:{100 * value / full:.2f}%;background:{PARTS[name]}"></div>'
-        for name, value in footprint_.to_dict().items()
+        for name, value in footprint_.parts.items()
     )
     return f'<div style="display:flex;width:440px;height:18px;background:rgba(127,127,127,0.12)">{segments}</div>'
 
