@@ -673,8 +673,8 @@ EXERCISES = (
             "Bytes of a tensor: `p.numel() * p.element_size()`. Weights: all of `model.parameters()`; gradients: those "
             "with `requires_grad`, as large as the weight itself; AdamW: two numbers for each number that learns.",
             "`size = lambda ps: sum(p.numel() * p.element_size() for p in ps)`, `learn = [p for p in "
-            "model.parameters() if p.requires_grad]`, and return `{'weights': size(model.parameters()), 'gradients': size(learn), "
-            "'optimizer': 2 * size(learn)}`.",
+            "model.parameters() if p.requires_grad]`, and return `{'weights': "
+            "size(model.parameters()), 'gradients': size(learn), 'optimizer': 2 * size(learn)}`.",
         ),
         wrong=(
             WrongAnswer(lambda m: _estimate(m, learns=False), "frozen weights have no gradient"),

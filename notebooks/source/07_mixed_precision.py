@@ -585,6 +585,45 @@ pd.DataFrame(rows).T.rename_axis("learning rate").style.format("{:.1%}")
 # 16비트 복사본을 만드는 거예요.
 
 # %% [markdown] tags=["en"]
+# ### Does it learn the same?
+#
+# "Accuracy nearly the same", the claim goes on. With float32 weights kept, rounding is a small noise. How small? The same start, the same batches, no dropout, only the precision differs; and for a yardstick float32
+# once more, from another random head.
+
+# %% [markdown] tags=["ko"]
+# ### 똑같이 배울까?
+#
+# '정확도는 거의 같다'는 주장이 이어집니다. 가중치를 float32로 지키면 반올림은 작은 잡음일 뿐이에요. 얼마나 작을까요? 시작도 같고 배치도 같고 드롭아웃은 없이 정밀도만 바꿉니다. 그리고 견줄 잣대로, 무작위 헤드만 바꿔서
+# float32로 한 번 더 돌립니다.
+
+# %%
+def learn(dtype=None, seed=SEED, steps=kl.pick(full=25, quick=2)):
+    """The losses of the first steps of training; `seed` draws the head."""
+    network = kl.Classifier.build(kl.load_encoder("kolab-mini")[0], names, seed=seed).to(device)    # in evaluation mode: no dropout
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-4, fused=True)
+    losses = []
+    for _, part in zip(range(steps), loaders["train"]):
+        optimizer.zero_grad()
+        loss = loss_of(network, {name: value.to(device) for name, value in part.items()}, dtype)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+curves = {"float32": learn(), "bfloat16 autocast": learn(torch.bfloat16), "float32, another head": learn(seed=SEED + 1)}
+for name, losses in list(curves.items())[1:]:
+    print(f"{name:22} differs from float32 by {np.abs(np.subtract(losses, curves['float32'])).mean():.4f} on average")
+kl.plots.lines(curves, xlabel="step", ylabel="training loss", title="Rounding against chance")
+
+# %% [markdown] tags=["en"]
+# What the precision changes is small beside what chance changes anyway. That is the honest form of "the same": not the same numbers, but a difference that drowns in the one between two seeds. Whether it stays so over a
+# whole training is for you to measure, over seeds, as lesson 4 did.
+
+# %% [markdown] tags=["ko"]
+# 정밀도가 바꾸는 것은 어차피 우연이 바꾸는 것에 견주면 작습니다. '같다'를 정직하게 말하면 이렇습니다. 숫자가 같은 것이 아니라, 차이가 시드 두 개의 차이에 묻힐 만큼 작다는 뜻이에요. 학습이 끝날 때까지도 그런지는
+# 4강에서처럼 시드를 여러 개 써서 직접 재 보세요.
+
+# %% [markdown] tags=["en"]
 # ## Where the memory goes
 #
 # So autocast does not halve the model. What does it halve? Four things fill the memory in training:
@@ -733,13 +772,12 @@ ax.legend(fontsize=9, loc="lower right")
 figure
 
 # %% [markdown] tags=["en"]
-# There is no one number. With small batches the model's own 12 or 16 bytes a parameter fill the memory and 16 bits save next to nothing, or even cost something, since the copies come on top; with large ones the
-# saving grows, towards a limit below one half. Whoever says "50 %" has measured another thing, or nothing. Try it yourself: what does
-# it take to fit KoBERT into 2 GiB?
+# There is no one number. With small batches the model's own 16 bytes a parameter fill the memory, and 16 bits save nothing at all; with large ones the saving grows, towards a limit of
+# about a third. One half would take a network in which *everything* is 16 bits, and that is not what autocast makes. Try it yourself: what does it take to fit KoBERT into 2 GiB?
 
 # %% [markdown] tags=["ko"]
-# 정해진 숫자는 없습니다. 배치가 작으면 파라미터마다 붙는 12~16바이트가 메모리를 채우고 있어서 16비트로 아끼는 것이 거의 없고, 복사본이 얹히는 바람에 오히려 더 들기도 해요. 배치가 클수록
-# 많이 아끼지만 절반에는 못 미치는 한계로 다가갑니다. '50 %'라고 말하는 사람은 다른 것을 쟀거나, 아무것도 재지 않은 거예요. 직접 만져 보세요. KoBERT를 2 GiB에 넣으려면 무엇이 필요할까요?
+# 정해진 숫자는 없습니다. 배치가 작으면 파라미터마다 붙는 16바이트가 메모리를 채우고 있어서 16비트로 아끼는 것이 아예 없어요. 배치가 클수록 많이 아끼지만 3분의 1쯤 되는 한계로
+# 다가갑니다. 절반이 되려면 네트워크의 *모든 것*이 16비트여야 하는데, autocast가 만드는 것은 그런 네트워크가 아니에요. 직접 만져 보세요. KoBERT를 2 GiB에 넣으려면 무엇이 필요할까요?
 
 # %%
 memory_widget("KoBERT", batch=32, length=128, precision="bf16")
