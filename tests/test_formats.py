@@ -54,7 +54,8 @@ def test_ties_and_edges_round_as_the_hardware_does(name):
         Fraction(2) ** form.mantissa_bits,
     ]
     numbers = [float(e * k) for e in edges for k in (Fraction(1, 2), Fraction(3, 2), 1, Fraction(2049, 2048))]
-    numbers += [np.nextafter(np.float32(n), np.float32(d)).item() for n in numbers for d in (0, np.inf)]
+    with np.errstate(over="ignore"):
+        numbers += [np.nextafter(np.float32(n), np.float32(d)).item() for n in numbers for d in (0, np.inf)]
     values = torch.tensor([n for n in numbers if abs(n) < 3e38], dtype=torch.float32)
     assert [encode(v, name).pattern for v in values.tolist()] == patterns(values, name)
 
@@ -108,10 +109,11 @@ def test_special_numbers():
         and encode("1e9999").kind == "infinity"
     )
     assert encode(-0.0).fields[0] == encode("-0").fields[0] == "1" and encode("-0").kind == "zero"
+    assert encode("9" * 500).kind == "infinity"
     assert struct.pack("<e", -0.0) == encode("-0").pattern.to_bytes(2, "little")
 
 
-@pytest.mark.parametrize("text", ["", "abc", "1/0", "2^^3", "2^1e9", "--1", "9" * 500, None, [1]])
+@pytest.mark.parametrize("text", ["", "abc", "1/0", "2^^3", "2^1e9", "--1", None, [1]])
 def test_what_is_no_number(text):
     with pytest.raises(ConfigError, match="no number"):
         encode(text)

@@ -219,7 +219,7 @@ for ax, scale in zip(axes, (1, 2**16)):
     ax.axvspan(16, 22, color=kl.plots.PURPLE, alpha=0.25, label="fp16: infinite")
     for (name, values), colour in zip(kinds.items(), (kl.plots.BLUE, kl.plots.GREEN)):
         ax.hist((values * scale).log2().numpy(), bins=np.arange(-55, 22), density=True, histtype="step", linewidth=1.6, color=colour, label=name)
-    ax.set(xlim=(-52, 22), xlabel="log₂ of the gradient's size", title="as they are" if scale == 1 else "the loss multiplied by 2¹⁶ first")
+    ax.set(xlim=(-52, 22), xlabel="log₂ of the gradient's size", title="as they are" if scale == 1 else r"the loss multiplied by $2^{16}$ first")
 axes[0].set_ylabel("density")
 axes[0].legend(fontsize=8, loc="upper left")
 figure
@@ -231,14 +231,14 @@ pd.DataFrame(rows, index=["zero", "subnormal", "infinite"]).T.rename_axis(["grad
 
 # %% [markdown] tags=["en"]
 # Look at the two curves apart. The activations' gradients are smaller than the weights': a weight's gradient is a sum over all tokens of the batch, that of
-# an activation belongs to one token alone, and the mean over the batch has divided it by 16. So the part that nobody plots is the part that
-# falls off the edge, and what is zero on its way down is zero for every layer below.
+# an activation belongs to one token alone, and two means, over the text's tokens and over the batch, have divided it. So the part that nobody plots is the part that
+# stands at the edge: nearly all of it is subnormal in fp16, with a mantissa cut short, and some of it is zero.
 #
 # And the right-hand picture: one multiplication moves the whole cloud, without changing its shape. There is plenty of room on the right.
 
 # %% [markdown] tags=["ko"]
-# 두 곡선을 따로 보세요. 활성값의 그래디언트가 가중치의 것보다 작습니다. 가중치의 그래디언트는 배치의 모든 토큰에 걸친 합이지만, 활성값의 그래디언트는 토큰 하나의 몫이고 배치
-# 평균을 내면서 16으로 나누기까지 했으니까요. 그러니까 아무도 그려 보지 않는 쪽이 벼랑 밖으로 떨어지는 쪽이고, 내려가는 길에 0이 된 것은 그 아래 모든 층에서 0입니다.
+# 두 곡선을 따로 보세요. 활성값의 그래디언트가 가중치의 것보다 작습니다. 가중치의 그래디언트는 배치의 모든 토큰에 걸친 합이지만, 활성값의 그래디언트는 토큰 하나의 몫이고, 글의
+# 토큰 평균과 배치 평균을 거치며 두 번 나뉘었으니까요. 그러니까 아무도 그려 보지 않는 쪽이 벼랑 끝에 서 있습니다. 거의 전부가 fp16에서는 가수가 잘려 나간 비정규수(subnormal)이고, 일부는 0이 돼요.
 #
 # 오른쪽 그림도 보세요. 곱셈 하나로 구름 전체가 모양 그대로 옮겨 갑니다. 오른쪽에는 자리가 넉넉해요.
 
@@ -247,46 +247,62 @@ pd.DataFrame(rows, index=["zero", "subnormal", "infinite"]).T.rename_axis(["grad
 #
 # The chain rule is linear: multiply the loss by S, and every gradient is multiplied by S. Divide by S at the end, in float32, and all is as
 # before, except that nothing was lost on the way. That is **loss scaling** (손실 스케일링; Micikevicius et al., 2018, *Mixed Precision Training*). With a power of
-# two it does not even cost a rounding. Does it work? Real fp16 this time: forward and backward under autocast, four reviews, compared with float32.
+# two it does not even cost a rounding. Does it work? Real fp16 this time: forward and backward under autocast, four reviews, compared with float32; once as the
+# model is now, and once when it has learned these four by heart.
 
 # %% [markdown] tags=["ko"]
 # ## 손으로 하는 손실 스케일링
 #
 # 연쇄 법칙은 선형입니다. 손실에 S를 곱하면 모든 그래디언트에 S가 곱해져요. 마지막에 float32에서 S로 나누면 전과 똑같고, 다만 도중에 잃은 것이 없습니다. 이것이
 # **손실 스케일링**(loss scaling)입니다(Micikevicius et al., 2018, *Mixed Precision Training*). 2의 거듭제곱을 쓰면 반올림 오차조차 생기지 않아요. 정말 될까요? 이번에는 진짜
-# fp16으로, 순전파와 역전파를 autocast 아래에서 리뷰 네 개로 돌려 float32와 견줘 봅시다.
+# fp16으로, 순전파와 역전파를 autocast 아래에서 리뷰 네 개로 돌려 float32와 견줘 봅시다. 한 번은 지금의 모델로, 한 번은 이 네 개를 다 외운 뒤의 모델로요.
 
 # %%
 few = {name: value[:kl.pick(full=4, quick=1)] for name, value in batch.items()}
 
-def gradient(dtype=None, scale=1.0):
+later = copy.deepcopy(model)                                  # the same model, when it knows these reviews by heart
+optimizer = torch.optim.AdamW(later.parameters(), lr=3e-4)
+for _ in range(kl.pick(full=25, quick=2)):
+    optimizer.zero_grad()
+    loss_of(later, few, torch.bfloat16).backward()
+    optimizer.step()
+
+def gradient(model, dtype=None, scale=1.0):
     """The whole gradient as one float32 vector, scaled on the way and unscaled at the end."""
     model.zero_grad()
     (loss_of(model, few, dtype) * scale).backward()
     return torch.cat([p.grad.flatten() for p in model.parameters()]) / scale
 
-true = gradient()
+ways = {"bf16": (torch.bfloat16, 1), **{f"fp16, loss × {name}": (torch.float16, scale) for name, scale in scales.items()}}
 rows = {}
-for name, dtype, scale in [("bf16", torch.bfloat16, 1), *((f"fp16, loss × {n}", torch.float16, s) for n, s in scales.items())]:
-    got = gradient(dtype, scale)
-    finite = bool(got.isfinite().all())
-    rows[name] = {"finite": finite, "zero, but not in float32": ((got == 0) & (true != 0)).sum().item() / (true != 0).sum().item(),
-                  "relative error": ((got - true).norm() / true.norm()).item() if finite else float("nan")}
-pd.DataFrame(rows).T.style.format({"zero, but not in float32": "{:.2%}", "relative error": "{:.4f}"}, na_rep="–")
+for state, network in {"early": model, "later": later}.items():
+    true = gradient(network)
+    for way, settings in ways.items():
+        got = gradient(network, *settings)
+        finite = bool(got.isfinite().all())
+        rows[way, f"{state}: lost"] = ((got == 0) & (true != 0)).sum().item() / (true != 0).sum().item()
+        rows[way, f"{state}: relative error"] = ((got - true).norm() / true.norm()).item() if finite else float("nan")
+    print(f"{state:6} loss {loss_of(network, few).item():.4f}, norm of the gradient {true.norm().item():.3g}")
+pd.Series(rows).unstack(sort=False).style.format({f"{t}: lost": "{:.1%}" for t in ("early", "later")} | {f"{t}: relative error": "{:.4f}" for t in ("early", "later")}, na_rep="overflow")
 
 # %% [markdown] tags=["en"]
-# Three things to see. Without a scale fp16 loses part of the gradient. With a scale of the right size the error falls to what the short mantissa
-# leaves, and with too large a scale something overflows and the whole step is worthless. And bf16 needs none of that: nothing falls off its
-# number line, but it is coarser, so its error is larger than well-scaled fp16's. That is the trade, in one table: **fp16 has the better
-# digits, bf16 the peace of mind.** Where the hardware has bf16, nearly everybody takes the peace of mind.
+# *Lost* are the gradients that are zero and should not be. Read the left half first, since it contradicts what is usually said. Early in fine-tuning fp16 gets along **without** any scaling: what it loses is so
+# small that the error of the whole gradient hardly changes, and it is several times more exact than bf16, which has fewer digits.
+#
+# Then the right half. The model has learned these reviews, its loss is small, and all its gradients have shrunk with it. Now fp16 alone loses a good part of the gradient, and scaling brings it back. That is why everybody scales: not since the
+# first step needs it, but since some later one will, and nobody says when. Too large a scale overflows, and the step is worthless; and which scale is too large has changed as well. bf16 has no such troubles: coarser, and always the
+# same. **fp16 has the better digits, bf16 the peace of mind**; where the hardware has bf16, most people take the peace of mind.
 
 # %% [markdown] tags=["ko"]
-# 세 가지가 보입니다. 스케일이 없으면 fp16은 그래디언트의 일부를 잃습니다. 알맞은 스케일을 주면 오차가 짧은 가수 탓에 남는 만큼으로 줄고, 스케일이 너무 크면 어딘가가
-# 넘쳐서 그 걸음 전체가 쓸모없어집니다. 그리고 bf16에는 이런 것이 필요 없어요. 수직선 밖으로 떨어지는 것이 없으니까요. 대신 더 성겨서, 스케일을 잘 맞춘 fp16보다 오차가
-# 큽니다. 표 하나에 담긴 거래입니다. **fp16은 숫자가 더 정확하고, bf16은 마음이 편합니다.** 하드웨어에 bf16이 있으면 거의 모두가 편한 쪽을 골라요.
+# *lost*는 0이 아니어야 하는데 0이 된 그래디언트입니다. 왼쪽 절반부터 보세요. 흔히 하는 말과 어긋나거든요. 미세 조정 초반의 fp16은 스케일링 **없이도** 잘 버팁니다. 잃는 것이 아주 작은 값들이라 그래디언트 전체의 오차는 거의
+# 달라지지 않고, 자릿수가 적은 bf16보다 오히려 몇 배 정확해요.
+#
+# 이제 오른쪽 절반. 모델이 이 리뷰들을 다 배워서 손실이 작고, 그래디언트도 모두 함께 줄었습니다. 이제 fp16은 혼자서는 그래디언트를 상당히 잃어버리고, 스케일링을 하면 되찾아요. 다들 스케일링을 하는 까닭이 이것입니다. 첫 걸음에 필요해서가 아니라
+# 나중 어느 걸음에는 필요해지는데, 그게 언제인지 아무도 알려 주지 않기 때문이에요. 스케일이 너무 크면 넘쳐서 그 걸음이 쓸모없어지고, 얼마가 너무 큰지도 그사이 달라졌습니다. bf16에는 이런 골칫거리가 없어요. 더 성기지만 언제나 한결같죠.
+# **fp16은 숫자가 더 정확하고, bf16은 마음이 편합니다.** 하드웨어에 bf16이 있으면 대개 편한 쪽을 골라요.
 
 # %% [markdown] tags=["en"]
-# Which scale is right? Nobody knows beforehand, and it changes during training. So one tries: begin large, and whenever a gradient is infinite or
+# Which scale is right? Nobody knows beforehand, and as you saw it changes. So one tries: begin large, and whenever a gradient is infinite or
 # not a number, **skip** (건너뛰기) that step and halve the scale (**back-off**, 물러서기). After many clean steps in a row, double it. A skipped step costs one
 # batch; a wrong one costs the model.
 #
@@ -381,6 +397,8 @@ for skipped, colour, label in ((False, kl.plots.BLUE, "stepped"), (True, kl.plot
     part = trace[trace["skipped"] == skipped]
     ax.plot(part["step"], np.log2(part["scale"]), "o", color=colour, label=label)
 ax.set(xlabel="step", ylabel="log₂ of the scale", title="GradScaler finds the largest scale that just does not overflow")
+ax.xaxis.get_major_locator().set_params(integer=True)
+ax.yaxis.get_major_locator().set_params(integer=True)
 ax.legend(fontsize=9)
 figure
 
@@ -451,13 +469,13 @@ pd.DataFrame(rows).T.style.format("{:,.3g}")
 
 # %% [markdown] tags=["en"]
 # Clipping sees a norm 65,536 times too large and cuts it to 1; then the division by the scale leaves a 65,536th of what was meant. SGD stands still. AdamW
-# divides by the gradient's own size and hides most of the damage, so that the loss still falls and nobody looks; but its ε = 10⁻⁸ is now of the size of the gradients themselves,
-# and *every* gradient is made equally long, also the small ones that were never to be clipped. A fault that a forgiving optimizer hides is still a fault.
+# divides by the gradient's own size and hides much of the damage: it still moves, by a fraction of what was meant, because its ε = 10⁻⁸ is now of the size of the gradients themselves. The loss falls, more slowly, and nobody looks.
+# And *every* gradient is made equally long, also the small ones that were never to be clipped. A fault that a forgiving optimizer hides is still a fault.
 
 # %% [markdown] tags=["ko"]
 # 클리핑은 65,536배로 부푼 노름을 보고 1로 잘라 냅니다. 그다음 스케일로 나누니 뜻했던 것의 65,536분의 1만 남아요. SGD는 제자리에 멈춰 섭니다. AdamW는 그래디언트를 자기 크기로 나누기
-# 때문에 피해를 거의 다 가려 주고, 손실이 그래도 줄어드니 아무도 들여다보지 않죠. 하지만 이제 ε = 10⁻⁸이 그래디언트와 맞먹는 크기가 됐고, 클리핑할 일이 없던 작은 그래디언트까지 *모두* 똑같은
-# 길이로 맞춰집니다. 너그러운 옵티마이저가 가려 준다고 해서 잘못이 아닌 것은 아닙니다.
+# 때문에 피해를 상당히 가려 줍니다. 움직이기는 하지만 뜻했던 것의 일부만 움직여요. ε = 10⁻⁸이 이제 그래디언트와 맞먹는 크기가 됐거든요. 손실은 더디게나마 줄어드니 아무도 들여다보지 않습니다. 게다가 클리핑할 일이
+# 없던 작은 그래디언트까지 *모두* 똑같은 길이로 맞춰져요. 너그러운 옵티마이저가 가려 준다고 해서 잘못이 아닌 것은 아닙니다.
 
 # %% [markdown] tags=["en"]
 # ### Exercise 7.2 · The right order
@@ -737,7 +755,7 @@ figure
 
 # %% [markdown] tags=["en"]
 # Points on lines. What bf16 saves is activations, and not quite half of them: the sums between layers stay float32, autocast copies an input once for each
-# layer that reads it, and a 16-bit copy of every linear weight has to be kept too. (Where the lines bend upwards, attention keeps a table of length × length for each head; the fused attention that GPUs use
+# layer that reads it, and a 16-bit copy of every linear weight has to be kept too. With few tokens in a batch these copies weigh more than all that is saved. (Where the lines bend upwards, attention keeps a table of length × length for each head; the fused attention that GPUs use
 # does not.)
 #
 # ### Predict before you run
@@ -745,7 +763,7 @@ figure
 
 # %% [markdown] tags=["ko"]
 # 점들이 선 위에 있습니다. bf16이 아끼는 것은 활성값이고, 그것도 꼭 절반은 아니에요. 층 사이의 덧셈은 float32로 남고, autocast는 입력을 읽는 층마다 복사본을 하나씩 만들고, 모든 선형 가중치의
-# 16비트 복사본까지 붙들고 있어야 하니까요. (선이 위로 휘는 것은 어텐션이 헤드마다 길이 × 길이 크기의 표를 남기기 때문입니다. GPU가 쓰는 융합 어텐션은 남기지 않아요.)
+# 16비트 복사본까지 붙들고 있어야 하니까요. 배치에 토큰이 적으면 이 복사본이 아낀 것보다 더 무겁습니다. (선이 위로 휘는 것은 어텐션이 헤드마다 길이 × 길이 크기의 표를 남기기 때문입니다. GPU가 쓰는 융합 어텐션은 남기지 않아요.)
 #
 # ### 실행 전에 예상하기
 # 배치 32로 KoBERT를 학습한 어느 공개된 글은 'FP16을 쓰면 메모리가 40~50 % 줄어든다'고 합니다. 글 하나가 128토큰일 때, 한 걸음의 최대 메모리는 실제로 얼마나 줄어들까요?
@@ -908,7 +926,7 @@ side_by_side(study).style.hide(axis="index").format(form, na_rep="–") if len(s
 # %% [markdown] tags=["en"]
 # ## Take-aways
 #
-# - fp16: fine and narrow. bf16: wide and coarse. With bf16 no scaling; with fp16 never without.
+# - fp16: fine and narrow. bf16: wide and coarse. With bf16 no scaling. With fp16 always: the first steps may not need it, a later one will.
 # - What underflows first are the gradients of the activations, which nobody looks at.
 # - scale → backward → **unscale → clip → step → update**. AdamW hides the wrong order; it does not mend it.
 # - Autocast casts operations, not weights. Which ones depends on the device; ask it.
@@ -921,7 +939,7 @@ side_by_side(study).style.hide(axis="index").format(form, na_rep="–") if len(s
 # %% [markdown] tags=["ko"]
 # ## 정리
 #
-# - fp16은 촘촘하고 좁습니다. bf16은 넓고 성깁니다. bf16에는 스케일링이 필요 없고, fp16은 스케일링 없이 쓰지 않습니다.
+# - fp16은 촘촘하고 좁습니다. bf16은 넓고 성깁니다. bf16에는 스케일링이 필요 없고, fp16에는 늘 합니다. 처음 몇 걸음에는 없어도 되지만 나중에 필요해지니까요.
 # - 가장 먼저 언더플로하는 것은 아무도 들여다보지 않는 활성값의 그래디언트입니다.
 # - 스케일 → 역전파 → **unscale → clip → step → update**. 순서가 틀려도 AdamW가 가려 줍니다. 고쳐 주지는 않아요.
 # - autocast는 가중치가 아니라 연산의 타입을 바꿉니다. 어떤 연산인지는 장치마다 다르니 물어보세요.
