@@ -558,12 +558,12 @@ table = pd.DataFrame({"CPU, bfloat16": computed_in("cpu", torch.bfloat16), "CUDA
 table.rename_axis("its result under autocast").style.map(lambda text: "font-weight: bold" if text == "float32" else "")
 
 # %% [markdown] tags=["en"]
-# "Autocast keeps softmax and LayerNorm in float32" stands in every tutorial. On CUDA it is so. On a CPU it is not: there both are computed in whatever comes in. Only the losses are kept in float32 on
-# both, and that is the one that matters most: a cross-entropy of 16-bit logits has two digits. If your loss is not on the list, call `.float()` on the logits.
+# "Autocast keeps softmax and LayerNorm in float32" stands in every tutorial. On CUDA it is so. On a CPU it is not: there both are computed in whatever comes in. Of the functions in this table only the loss is computed in float32 on
+# both, and that is the one that matters most: a cross-entropy computed in 16 bits has two or three digits. If your loss is not on the list, call `.float()` on the logits.
 
 # %% [markdown] tags=["ko"]
-# 'autocast는 소프트맥스와 LayerNorm을 float32로 계산한다'는 말이 어느 튜토리얼에나 나옵니다. CUDA에서는 맞아요. CPU에서는 아닙니다. 거기서는 둘 다 들어온 타입 그대로 계산해요. 양쪽 모두 float32로
-# 남기는 것은 손실뿐이고, 가장 중요한 것도 그것입니다. 16비트 로짓으로 계산한 교차 엔트로피는 두 자리밖에 믿을 수 없으니까요. 쓰는 손실이 목록에 없다면 로짓에 `.float()`를 붙이세요.
+# 'autocast는 소프트맥스와 LayerNorm을 float32로 계산한다'는 말이 어느 튜토리얼에나 나옵니다. CUDA에서는 맞아요. CPU에서는 아닙니다. 거기서는 둘 다 들어온 타입 그대로 계산해요. 이 표의 함수 가운데 양쪽 모두 float32로
+# 계산하는 것은 손실뿐이고, 가장 중요한 것도 그것입니다. 16비트로 계산한 교차 엔트로피는 두세 자리밖에 믿을 수 없으니까요. 쓰는 손실이 목록에 없다면 로짓에 `.float()`를 붙이세요.
 
 # %% [markdown] tags=["en"]
 # ### Why the weights stay in float32
@@ -852,7 +852,7 @@ figure
 # - **Half the batch, twice** helps with the activations and with nothing else. It does not halve the memory, since weights and optimizer stay, and the gradients of the first half now lie beside the activations of the
 #   second. Effective batch and result stay the same (lesson 6).
 # - **Half the length** saves more than half the activations where attention keeps its table, *and* it saves time. So first look at your padding: lesson 2 found most of it for nothing.
-# - **bf16** saves part of the activations. Its gain is time, where the hardware multiplies bf16; where it does not, it has none.
+# - **bf16** saves part of the activations. Its gain is time, where the hardware multiplies bf16; elsewhere measure before you believe in it.
 # - **LoRA** takes away gradients and optimizer, and a third of the activations: of a frozen weight the backward pass needs no input. For a big model that is much, for a mini little.
 # - **Checkpointing** takes away most activations for about a third more arithmetic: one more forward pass. (A forward pass is a third of a step.)
 # - `empty_cache()` is not in the table, since it frees nothing that a step needs: it hands back what torch holds in reserve, and torch will ask for it again.
@@ -865,7 +865,7 @@ figure
 # - **배치 절반, 두 번**은 활성값에만 도움이 되고 나머지에는 아무것도 못 합니다. 가중치와 옵티마이저가 그대로 남는 데다 앞 절반의 그래디언트가 뒤 절반의 활성값 옆에 놓이기 때문에 메모리가 절반이 되지는 않아요.
 #   실질 배치 크기와 결과는 그대로입니다(6강).
 # - **길이 절반**은 어텐션이 표를 남기는 곳에서는 활성값을 절반보다 더 아끼고 *시간까지* 아낍니다. 그러니 먼저 패딩부터 보세요. 2강에서는 패딩 대부분을 공짜로 없앴습니다.
-# - **bf16**은 활성값의 일부를 아낍니다. 얻는 것은 시간이에요. bf16 곱셈을 하는 하드웨어라면요. 아니라면 얻는 것이 없습니다.
+# - **bf16**은 활성값의 일부를 아낍니다. 얻는 것은 시간이에요. bf16 곱셈을 하는 하드웨어라면요. 아니라면 믿기 전에 재 보세요.
 # - **LoRA**는 그래디언트와 옵티마이저를 없애고 활성값도 3분의 1쯤 줄입니다. 얼린 가중치라면 역전파에 그 입력이 필요 없거든요. 큰 모델에서는 많이, 작은 모델에서는 조금 아낍니다.
 # - **체크포인팅**은 활성값 대부분을 없애는 대신 계산을 3분의 1쯤 더 합니다. 순전파를 한 번 더 하는 셈이고, 순전파는 한 걸음의 3분의 1이니까요.
 # - `empty_cache()`는 표에 없습니다. 한 걸음에 필요한 것은 아무것도 비우지 않거든요. torch가 예비로 쥐고 있던 것을 돌려줄 뿐이고, torch는 그것을 곧 다시 달라고 합니다.
@@ -914,13 +914,13 @@ form = {"seconds": "{:.3f}", "times as fast": "{:.2f}", "peak_mib": "{:,.0f}", "
 side_by_side(study).style.hide(axis="index").format(form, na_rep="–") if len(study) else print("Nothing has been recorded yet.")
 
 # %% [markdown] tags=["en"]
-# Read the columns against the claims. *Times as fast* is the speed-up over plain float32 of the same encoder, *memory* the share of its peak. On this CPU, which multiplies bf16 in hardware,
-# the speed-up is real; on one without it there is none. fp16 on a CPU is the warning: computed faithfully, and slower than float32. Memory does not halve anywhere by precision
+# Read the columns against the claims. *Times as fast* is the speed-up over plain float32 of the same encoder, *memory* the share of its peak. On a CPU that multiplies bf16 in hardware, as
+# the one this page was made on does, the speed-up is real. fp16 on a CPU is the warning: computed faithfully, and slower than float32. Memory does not halve anywhere by precision
 # alone. And the last column is the test of the formula you have used all along.
 
 # %% [markdown] tags=["ko"]
-# 각 열을 앞의 주장과 나란히 놓고 읽어 보세요. *times as fast*는 같은 인코더의 float32에 견준 속도, *memory*는 그 최대 메모리에 견준 비율입니다. bf16 곱셈을 하드웨어로 하는 이 CPU에서는 속도가 정말 빨라집니다.
-# 그런 하드웨어가 없으면 얻는 것이 없어요. CPU의 fp16은 조심하라는 본보기입니다. 계산은 제대로 하지만 float32보다 느립니다. 정밀도만으로 메모리가 절반이 되는 곳은 어디에도 없습니다. 마지막 열은
+# 각 열을 앞의 주장과 나란히 놓고 읽어 보세요. *times as fast*는 같은 인코더의 float32에 견준 속도, *memory*는 그 최대 메모리에 견준 비율입니다. bf16 곱셈을 하드웨어로 하는 CPU(이 페이지를 만든 컴퓨터가 그렇습니다)에서는
+# 속도가 정말 빨라집니다. CPU의 fp16은 조심하라는 본보기입니다. 계산은 제대로 하지만 float32보다 느립니다. 정밀도만으로 메모리가 절반이 되는 곳은 어디에도 없습니다. 마지막 열은
 # 지금까지 써 온 공식의 성적표예요.
 
 # %% [markdown] tags=["en"]
