@@ -558,11 +558,11 @@ table = pd.DataFrame({"CPU, bfloat16": computed_in("cpu", torch.bfloat16), "CUDA
 table.rename_axis("its result under autocast").style.map(lambda text: "font-weight: bold" if text == "float32" else "")
 
 # %% [markdown] tags=["en"]
-# "Autocast keeps softmax and LayerNorm in float32" stands in every tutorial. On CUDA it is so. On a CPU it is not: there both are computed in whatever comes in. Of the functions in this table only the loss is computed in float32 on
+# "Autocast keeps softmax and LayerNorm in float32" is what tutorials say. On CUDA it is so. On a CPU it is not: there both are computed in whatever comes in. Of the functions in this table only the loss is computed in float32 on
 # both, and that is the one that matters most: a cross-entropy computed in 16 bits has two or three digits. If your loss is not on the list, call `.float()` on the logits.
 
 # %% [markdown] tags=["ko"]
-# 'autocast는 소프트맥스와 LayerNorm을 float32로 계산한다'는 말이 어느 튜토리얼에나 나옵니다. CUDA에서는 맞아요. CPU에서는 아닙니다. 거기서는 둘 다 들어온 타입 그대로 계산해요. 이 표의 함수 가운데 양쪽 모두 float32로
+# 'autocast는 소프트맥스와 LayerNorm을 float32로 계산한다'는 말을 튜토리얼에서 자주 봅니다. CUDA에서는 맞아요. CPU에서는 아닙니다. 거기서는 둘 다 들어온 타입 그대로 계산해요. 이 표의 함수 가운데 양쪽 모두 float32로
 # 계산하는 것은 손실뿐이고, 가장 중요한 것도 그것입니다. 16비트로 계산한 교차 엔트로피는 두세 자리밖에 믿을 수 없으니까요. 쓰는 손실이 목록에 없다면 로짓에 `.float()`를 붙이세요.
 
 # %% [markdown] tags=["en"]
