@@ -287,22 +287,22 @@ pd.Series(rows).unstack(sort=False).style.format({f"{t}: lost": "{:.1%}" for t i
 
 # %% [markdown] tags=["en"]
 # *Lost* are the gradients that are zero and should not be. Read the left half first, since it contradicts what is usually said. Early in fine-tuning fp16 gets along **without** any scaling: what it loses is so
-# small that the error of the whole gradient hardly changes, and it is several times more exact than bf16, which has fewer digits.
+# small that the error of the whole gradient changes little, and it is several times more exact than bf16, which has fewer digits.
 #
-# Then the right half. The model has learned these reviews, its loss is small, and all its gradients have shrunk with it. Now fp16 alone loses a good part of the gradient, and scaling brings it back. That is why everybody scales: not since the
-# first step needs it, but since some later one will, and nobody says when. Too large a scale overflows, and the step is worthless; and which scale is too large has changed as well. bf16 has no such troubles: coarser, and always the
+# Then the right half. The model has learned these reviews, its loss is small, and all its gradients have shrunk with it. Now fp16 alone loses a good part of the gradient and is worse than bf16, and scaling brings it back. That is why everybody scales: not since the
+# first step needs it, but since some later one will, and nobody says when. Too large a scale overflows, and the step is worthless. bf16 has no such troubles: coarser, and always the
 # same. **fp16 has the better digits, bf16 the peace of mind**; where the hardware has bf16, most people take the peace of mind.
 
 # %% [markdown] tags=["ko"]
 # *lost*는 0이 아니어야 하는데 0이 된 그래디언트입니다. 왼쪽 절반부터 보세요. 흔히 하는 말과 어긋나거든요. 미세 조정 초반의 fp16은 스케일링 **없이도** 잘 버팁니다. 잃는 것이 아주 작은 값들이라 그래디언트 전체의 오차는 거의
 # 달라지지 않고, 자릿수가 적은 bf16보다 오히려 몇 배 정확해요.
 #
-# 이제 오른쪽 절반. 모델이 이 리뷰들을 다 배워서 손실이 작고, 그래디언트도 모두 함께 줄었습니다. 이제 fp16은 혼자서는 그래디언트를 상당히 잃어버리고, 스케일링을 하면 되찾아요. 다들 스케일링을 하는 까닭이 이것입니다. 첫 걸음에 필요해서가 아니라
-# 나중 어느 걸음에는 필요해지는데, 그게 언제인지 아무도 알려 주지 않기 때문이에요. 스케일이 너무 크면 넘쳐서 그 걸음이 쓸모없어지고, 얼마가 너무 큰지도 그사이 달라졌습니다. bf16에는 이런 골칫거리가 없어요. 더 성기지만 언제나 한결같죠.
+# 이제 오른쪽 절반. 모델이 이 리뷰들을 다 배워서 손실이 작고, 그래디언트도 모두 함께 줄었습니다. 이제 fp16은 혼자서는 그래디언트를 상당히 잃어버려 bf16보다도 나빠지고, 스케일링을 하면 되찾아요. 다들 스케일링을 하는 까닭이 이것입니다. 첫 걸음에 필요해서가 아니라
+# 나중 어느 걸음에는 필요해지는데, 그게 언제인지 아무도 알려 주지 않기 때문이에요. 스케일이 너무 크면 넘쳐서 그 걸음이 쓸모없어집니다. bf16에는 이런 골칫거리가 없어요. 더 성기지만 언제나 한결같죠.
 # **fp16은 숫자가 더 정확하고, bf16은 마음이 편합니다.** 하드웨어에 bf16이 있으면 대개 편한 쪽을 골라요.
 
 # %% [markdown] tags=["en"]
-# Which scale is right? Nobody knows beforehand, and as you saw it changes. So one tries: begin large, and whenever a gradient is infinite or
+# Which scale is right? Nobody knows beforehand, and it changes during training. So one tries: begin large, and whenever a gradient is infinite or
 # not a number, **skip** (건너뛰기) that step and halve the scale (**back-off**, 물러서기). After many clean steps in a row, double it. A skipped step costs one
 # batch; a wrong one costs the model.
 #
