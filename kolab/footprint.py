@@ -90,6 +90,8 @@ class Footprint:
 
     copies: autocast's 16-bit copies of the weights, kept with the activations. working: the largest tensor that an
     operation needs beside them while it runs. accumulates: gradients of an earlier micro-batch are there already.
+    rerun: under checkpointing, what is there when the lowest layer runs again, the gradients of all layers above
+    included.
     """
 
     weights: int
@@ -99,6 +101,7 @@ class Footprint:
     copies: int = 0
     working: int = 0
     accumulates: bool = False
+    rerun: int = 0
 
     @property
     def parts(self) -> dict[str, int]:
@@ -120,7 +123,8 @@ class Footprint:
         backward pass it is the other way round.
         """
         top = self.activations + self.copies + self.working + self.accumulates * self.gradients
-        return max(top, self.gradients)
+        bottom = self.rerun + (self.copies + self.working if self.rerun else 0)
+        return max(top, bottom, self.gradients)
 
     @property
     def peak(self) -> int:
@@ -170,6 +174,9 @@ def predict(
     kept = shape.layers * tokens + layer if checkpointing else shape.layers * layer
     linear = shape.layer_linear + (0 if rank is None else 4 * rank * shape.width)
     copies = 2 * linear * (1 if checkpointing else shape.layers) if mixed else 0
+    above = (
+        4 * (shape.layers - 1) * (shape.layer if rank is None else 4 * rank * shape.width)
+    )  # their gradients
     scores, inner = batch * shape.heads * length**2, batch * length * shape.inner
     return Footprint(
         weights=4 * (shape.parameters + adapters),
@@ -179,6 +186,7 @@ def predict(
         copies=copies,
         working=(2 if mixed else 4) * (max(scores, inner) if attention == "eager" else inner),
         accumulates=accumulate > 1,
+        rerun=bottom + tokens + layer + above if checkpointing else 0,
     )
 
 

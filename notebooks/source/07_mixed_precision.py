@@ -20,7 +20,7 @@
 # |---|---|---|
 # | say what fp16 and bf16 can hold, and what falls through | 110 min | lesson 4 |
 # | write loss scaling, and put unscale, clip, step and update in the right order | | a CPU is enough; |
-# | predict the memory of a training step before it runs, within a few percent | | a GPU makes it matter |
+# | predict the memory of a training step before it runs, within a tenth or so | | a GPU makes it matter |
 # | choose what helps when memory is full, by measurement and not by rumour | | |
 
 # %% [markdown] tags=["ko"]
@@ -33,7 +33,7 @@
 # |---|---|---|
 # | fp16과 bf16이 무엇을 담을 수 있고 무엇을 흘리는지 말하기 | 110분 | 4강 |
 # | 손실 스케일링을 직접 쓰고, unscale·clip·step·update를 바른 순서로 놓기 | | CPU로도 충분 |
-# | 학습 한 걸음의 메모리를 돌려 보기 전에 몇 퍼센트 안에서 예측하기 | | (GPU라면 더 실감 나요) |
+# | 학습 한 걸음의 메모리를 돌려 보기 전에 10 % 안팎의 오차로 예측하기 | | (GPU라면 더 실감 나요) |
 # | 메모리가 모자랄 때 무엇이 도움이 되는지, 소문이 아니라 측정으로 고르기 | | |
 
 # %% tags=["setup"]
