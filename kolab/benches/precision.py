@@ -9,6 +9,7 @@ GPUs only, and fp16 on a CPU is computed, but its backward pass has no fast kern
 """
 
 import gc
+import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 from statistics import median
@@ -53,7 +54,7 @@ def run(
     if quick:
         names, batch, length, steps = ["kolab-mini"], 2, 16, 1
     meta = {
-        "batch": batch, "length": length, "steps": steps, "lora": f"rank {RANK} on query and value",
+        "batch": batch, "length": length, "steps": steps, "threads": torch.get_num_threads(), "lora": f"rank {RANK} on query and value",
         "optimizer": "AdamW, fused", "attention": "sdpa" if cuda else "eager", "weights": "random, of that shape",
         "seconds": "median of the timed steps: zero_grad, forward, backward, step",
         "memory": "torch's allocator" if cuda else "torch's profiler: allocations counted, not the size of the process",
@@ -64,7 +65,10 @@ def run(
         table.append(row)
         if not quick:
             measure.record("precision", table, **meta, complete=False)
-    return pd.DataFrame(table), meta | {"complete": True}
+    busy = (
+        round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+    )  # more than the threads: not alone
+    return pd.DataFrame(table), meta | {"complete": True, "programs_running": busy}
 
 
 def rows(
