@@ -54,7 +54,8 @@ def run(
     if quick:
         names, batch, length, steps = ["kolab-mini"], 2, 16, 1
     meta = {
-        "batch": batch, "length": length, "steps": steps, "threads": torch.get_num_threads(), "lora": f"rank {RANK} on query and value",
+        "batch": batch, "length": length, "steps": steps, "threads": torch.get_num_threads(),
+        "lora": f"rank {RANK} on query and value",
         "optimizer": "AdamW, fused", "attention": "sdpa" if cuda else "eager", "weights": "random, of that shape",
         "seconds": "median of the timed steps: zero_grad, forward, backward, step",
         "memory": "torch's allocator" if cuda else "torch's profiler: allocations counted, not the size of the process",
