@@ -1,6 +1,6 @@
 """Write SHA256SUMS, by which `kl.setup()` knows that the bundled data are whole. Run it after any change in them.
 
-python data/checksums.py
+`python data/checksums.py` does it.
 """
 
 import hashlib
