@@ -331,7 +331,11 @@ def history(folder) -> list[dict]:
 def test_the_result_loads_with_plain_transformers_and_with_load_encoder(run, texts):
     folder = run / "model"
     encoder, tokenizer = kl.load_encoder(folder)
-    with_head, plain = AutoModelForMaskedLM.from_pretrained(folder), AutoModel.from_pretrained(folder)
+    same = {
+        "attn_implementation": encoder.config._attn_implementation
+    }  # equal to the last bit only with the same one
+    with_head = AutoModelForMaskedLM.from_pretrained(folder, **same)
+    plain = AutoModel.from_pretrained(folder, **same)
     assert plain.dtype == with_head.dtype == torch.float32 and plain.config.hidden_dropout_prob == 0.1
     padded = {"padding": True, "truncation": True, "return_tensors": "pt"}
     batch = AutoTokenizer.from_pretrained(folder)(texts[:3], **padded)
