@@ -157,7 +157,7 @@ sizes = kl.pick(full=[8, 16, 24, 32, 48, 64], quick=[8, 16, 24])
 at_once = [kept(range(size)) for size in sizes]
 eights = [kept(range(start, start + 8)) for start in range(0, sizes[-1], 8)]
 kl.plots.lines({"one big batch": at_once, "micro-batches of 8": [max(eights[: size // 8]) for size in sizes]}, x=sizes, markers=True,
-               xlabel="effective batch", ylabel="MiB kept for the backward pass", title="Accumulation pays with time, not with memory")
+               xlabel="effective batch", ylabel="MiB kept for the backward pass", title="What has to be kept for the backward pass")
 
 # %% [markdown] tags=["en"]
 # One line climbs with the batch, the other stays where its largest micro-batch is: after each `backward()` the micro-batch's activations are freed, and what remains is
