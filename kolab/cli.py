@@ -214,7 +214,7 @@ def _read_texts(path: Path) -> list[str]:
 
 
 def _pretrain(argv: list[str]) -> int:
-    from kolab import doctor
+    from kolab import doctor, processes
     from kolab.pretrain import pretrain
     from kolab.pretrain_config import PretrainConfig, add_options
 
@@ -227,7 +227,7 @@ def _pretrain(argv: list[str]) -> int:
         parser.error("give a corpus: a text file, or a .csv or .parquet table")
     doctor.quieten()
     folder = pretrain(PretrainConfig(**args), resume=resume)
-    if int(os.environ.get("RANK", "0")) == 0:
+    if processes.launched()[0] == 0:
         print(f"Ready: {folder}. Use it as kl.load_encoder({str(folder)!r}).")
     return 0
 

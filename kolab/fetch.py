@@ -20,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock
 from tqdm import tqdm
 
-from kolab import memory
+from kolab import checkpoint, memory
 from kolab.download import File, accept, download
 from kolab.errors import ConfigError, DataError
 
@@ -177,7 +177,7 @@ def _table(source: Source, folder: Path, given: str | Path | None, key: str, sho
     if (
         target.is_file()
         and sums.is_file()
-        and sums.read_text(encoding="utf-8").split()[:1] == [_sha256(target)]
+        and sums.read_text(encoding="utf-8").split()[:1] == [checkpoint.sha256(target)]
     ):
         return target
     (file,) = source.files
@@ -188,13 +188,8 @@ def _table(source: Source, folder: Path, given: str | Path | None, key: str, sho
         archive.unlink()  # else it would be found here, wrong as it is, at the next call
         raise
     archive.unlink()
-    sums.write_text(f"{_sha256(target)}  {target.name}\n", encoding="utf-8")
+    sums.write_text(f"{checkpoint.sha256(target)}  {target.name}\n", encoding="utf-8")
     return target
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_table(source: Source, archive: Path, target: Path, show: bool) -> None:
@@ -249,6 +244,7 @@ def raw_reviews(archive: Path, *, show: bool = False) -> Iterator[list]:
                         f"{archive.name}: {entry.filename} would take {entry.file_size:,} bytes; that is no film."
                     )
                 yield from _film(archive, entry.filename, files.read(entry))
+    # NotImplementedError: zipfile's word for a way of packing that it does not know; RuntimeError: for a password.
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{archive.name} is no whole zip archive: {error}. Fetch it again.") from error
 

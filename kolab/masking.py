@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers.modeling_outputs import MaskedLMOutput
 
-from kolab import engine
+from kolab import engine, processes
 from kolab.bucket import ShardedBatchSampler, whole_number
 from kolab.errors import ConfigError, DataError
 
@@ -242,9 +242,8 @@ def evaluate_masked(model: nn.Module, loader: DataLoader) -> dict[str, float]:
     No logits are kept, so memory does not grow with the data. Several processes share the batches, and all get the
     whole's result. The model is afterwards in the mode it was in. It computes in half precision where the hardware can.
     """
-    several = torch.distributed.is_available() and torch.distributed.is_initialized()
-    rank, world = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if several else (0, 1)
-    model = getattr(model, "module", model)  # out of DDP, whose processes would wait for one without a share
+    rank, world = processes.joined()
+    model = processes.unwrapped(model)
     device = next(model.parameters()).device
     precision = engine.resolve_precision("auto", device)
     kind = torch.float32 if device.type == "mps" else torch.float64
@@ -261,7 +260,7 @@ def evaluate_masked(model: nn.Module, loader: DataLoader) -> dict[str, float]:
         sums[1] += (logits.argmax(-1) == labels).sum()
         sums[2] += len(labels)
     model.train(training)
-    if several:
+    if world > 1:
         torch.distributed.all_reduce(sums)
     loss, right, count = sums.tolist()
     return {"loss": loss / count, "accuracy": right / count}

@@ -15,7 +15,6 @@ measured: stopped in the middle, the same command goes on where it was.
 """
 
 import functools
-import hashlib
 import json
 import multiprocessing
 import tempfile
@@ -27,7 +26,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from kolab import lora, measure, memory
+from kolab import checkpoint, lora, measure, memory
 from kolab.batching import Loaders, make_loaders
 from kolab.data import data_path, load_reviews
 from kolab.metrics import macro_f1
@@ -145,7 +144,7 @@ def _words(row: dict) -> str:
 
 def _digest() -> str:
     """Eight signs that tell one version of the encoder's weights from another."""
-    return hashlib.sha256(data_path("kolab-mini", "model.safetensors").read_bytes()).hexdigest()[:8]
+    return checkpoint.sha256(data_path("kolab-mini", "model.safetensors"))[:8]
 
 
 # ---- cost
