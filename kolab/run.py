@@ -285,7 +285,9 @@ class Run:
         """A line an epoch, and one when training stops early; of several processes the first one writes."""
         if not self.is_main:
             return
-        values = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if isinstance(v, float) and k != "lr")
+        values = "  ".join(
+            f"{k} {v:.4f}" for k, v in row.items() if isinstance(v, float) and k not in ("lr", "grad_norm")
+        )
         mark = "  <- best so far" if self.state.best is row else ""
         log.info("epoch %d/%d  %s%s", row["epoch"], self.config.epochs, values, mark)
         if stale:
