@@ -155,7 +155,7 @@ def _one(
 
     with stopwatch() as watch:
         row, probabilities, gone = _train(recipe, splits, name, seed, folder if keep else None, resume)
-    gc.collect()  # a model sits in reference cycles: without this it lives on until Python happens to look
+    gc.collect()  # for libraries that tie a model into a reference cycle, which only the collector finds
     clear_device_cache()
     if gone() is not None:
         log.warning("%s: something still holds the model; the next one is loaded beside it", name)
