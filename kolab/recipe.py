@@ -10,11 +10,15 @@ from kolab.errors import ConfigError
 from kolab.train import TrainConfig
 
 RECIPES = Path(__file__).parent / "recipes"
+SINGLE_LABEL = ("reviews", "emotions", "aihub")
+MULTI_LABEL = ("aspects", "unsmile", "kote")
 
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """name: reviews, emotions, or aihub (then `path` is its folder or zip). seed: of the split."""
+    """name: reviews, emotions, or aihub (then `path` is its folder or zip); or, where a text may carry several labels,
+    aspects (of the bundled reviews), unsmile or kote (after `kolab fetch`). seed: of the split.
+    """
 
     name: str = "reviews"
     path: str | None = None
@@ -24,8 +28,13 @@ class DataConfig:
     rows: int | None = None  # at most so many training rows: for a quick try
 
     def __post_init__(self):
-        if self.name not in ("reviews", "emotions", "aihub"):
-            raise ConfigError(f"data.name is {self.name!r}; there are reviews, emotions and aihub.")
+        if self.name not in (*SINGLE_LABEL, *MULTI_LABEL):
+            from kolab.recipe_file import nearest
+
+            known = [*SINGLE_LABEL, *MULTI_LABEL]
+            raise ConfigError(
+                f"data.name is {self.name!r}.{nearest(self.name, known)} There are {', '.join(known)}."
+            )
         if (self.name == "aihub") != (self.path is not None):
             raise ConfigError(
                 "data.path and data.name=aihub need each other: path is the folder or zip you downloaded."
@@ -49,7 +58,9 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
-    """class_weights: None or "balanced" (rows / (classes × rows of the class)). smoothing: ε of label smoothing."""
+    """class_weights: None or "balanced" (rows / (classes × rows of the class); for data of many labels negatives /
+    positives of each, at most 10). smoothing: ε of label smoothing.
+    """
 
     class_weights: str | None = None
     smoothing: float = 0.0
@@ -97,6 +108,11 @@ class Recipe:
     study: StudyConfig = dataclasses.field(default_factory=StudyConfig)
 
     def __post_init__(self):
+        if self.loss.smoothing and self.data.name in MULTI_LABEL:
+            raise ConfigError(
+                f"loss.smoothing={self.loss.smoothing:g} softens the one right label of a text; the texts of "
+                f"data.name={self.data.name} carry several, or none. Set it to 0."
+            )
         if self.study.kind is not None:
             from kolab import studies
 
@@ -117,7 +133,9 @@ class Prepared:
     @property
     def labels(self) -> list[str]:
         """The names of the classes."""
-        return list(self.data["train"].features["label"].names)
+        from kolab.multilabel import label_names
+
+        return label_names(self.data)
 
 
 def find_recipe(name: str) -> Path:
@@ -134,7 +152,11 @@ def load_data(config: DataConfig):
     """The splits that a recipe names, as a DatasetDict."""
     from kolab import data
 
-    if config.name == "emotions":
+    if config.name in MULTI_LABEL:
+        from kolab import multilabel
+
+        splits = multilabel.load(config.name, seed=config.seed)
+    elif config.name == "emotions":
         splits = data.load_emotions(seed=config.seed)
     elif config.name == "reviews":
         splits = data.load_reviews(seed=config.seed)
@@ -148,19 +170,19 @@ def load_data(config: DataConfig):
 def prepare(recipe: Recipe) -> Prepared:
     """Loads what a recipe names: data, encoder, loaders, classifier, loss."""
     from kolab.batching import make_loaders
-    from kolab.losses import CrossEntropy
     from kolab.model import Classifier, load_encoder
+    from kolab.multilabel import label_names
 
     data = load_data(recipe.data)
     wanted = recipe.model
     encoder, tokenizer = load_encoder(wanted.encoder, pretrained=wanted.pretrained, seed=recipe.train.seed)
-    labels = list(data["train"].features["label"].names)
     model = Classifier.build(
         encoder,
-        labels,
+        label_names(data),
         pooling=wanted.pooling,
         head=wanted.head,
         dropout=wanted.dropout,
+        multi_label=recipe.data.name in MULTI_LABEL,
         seed=recipe.train.seed,
     )
     loaders = make_loaders(
@@ -170,8 +192,20 @@ def prepare(recipe: Recipe) -> Prepared:
         max_length=recipe.data.max_length,
         seed=recipe.train.seed,
     )
+    return Prepared(recipe, data, loaders, model, tokenizer, make_loss(recipe, data["train"]))
+
+
+def make_loss(recipe: Recipe, train: Any) -> torch.nn.Module:
+    """The loss that a recipe names; "balanced" weights are counted on the training rows."""
+    from kolab import multilabel
+    from kolab.losses import BinaryCrossEntropy, CrossEntropy
+
+    balanced = recipe.loss.class_weights == "balanced"
+    if recipe.data.name in MULTI_LABEL:
+        return BinaryCrossEntropy(multilabel.pos_weight(train["labels"][:]) if balanced else None)
     weight = None
-    if recipe.loss.class_weights == "balanced":
-        counts = torch.bincount(torch.tensor(data["train"]["label"]), minlength=len(labels)).clamp_min(1)
-        weight = counts.sum() / (len(labels) * counts)
-    return Prepared(recipe, data, loaders, model, tokenizer, CrossEntropy(weight, recipe.loss.smoothing))
+    if balanced:
+        classes = len(multilabel.label_names(train))
+        counts = torch.bincount(torch.tensor(train["label"][:]), minlength=classes).clamp_min(1)
+        weight = counts.sum() / (classes * counts)
+    return CrossEntropy(weight, recipe.loss.smoothing)

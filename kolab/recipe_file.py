@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ def nearest(word: str, known: list[str]) -> str:
     """' Did you mean …?' with the known word most like this one, or nothing if none is."""
     close = difflib.get_close_matches(word, known, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+# Short spellings on the command line. --model is the encoder, or in a study the only one of its encoders.
+SHORT = {"epochs": "train.epochs", "lr": "train.lr", "model": "model.encoder"}
 
 
 def parse_recipe(argv: list[str]) -> tuple[Any, str]:
@@ -47,11 +52,12 @@ def parse_recipe(argv: list[str]) -> tuple[Any, str]:
             raise ConfigError(f"{path} has to hold fields such as 'train:', not {type(content).__name__}.")
         given = [f"--{key}={_text(value)}" for key, value in _leaves(content)]
         argv = given + argv[: at - 1] + argv[at + 1 :]
+    argv = _spelt_out(argv)
     for word in argv:
         key = word[2:].split("=")[0]
         if word.startswith("--") and key not in fields and key not in ("help", "folder", "resume", "config"):
             raise ConfigError(
-                f"There is no setting {key!r}.{nearest(key, fields)} `kolab train --help` lists all."
+                f"There is no setting {key!r}.{nearest(key, [*fields, *SHORT])} `kolab train --help` lists all."
             )
     try:
         found = parser.parse_args(argv)
@@ -65,6 +71,32 @@ def parse_recipe(argv: list[str]) -> tuple[Any, str]:
     folder = found.folder or recipe.train.folder or str(Path("runs") / name)
     train = dataclasses.replace(recipe.train, folder=folder, resume=found.resume or recipe.train.resume)
     return dataclasses.replace(recipe, train=train), name
+
+
+def _spelt_out(argv: list[str]) -> list[str]:
+    """`--lr 3e-5` as `--train.lr 3e-5`, and so on.
+
+    >>> _spelt_out(["--lr", "3e-5", "--model=kcelectra"])
+    ['--train.lr', '3e-5', '--model.encoder=kcelectra']
+    >>> _spelt_out(["--study.kind=ensemble", "--model", "kcelectra"])
+    ['--study.kind=ensemble', '--study.encoders', '["kcelectra"]']
+    """
+    short = dict(SHORT)
+    study = any(word.startswith("--study.kind") for word in argv)
+    if study:
+        short["model"] = "study.encoders"
+    found, listed = [], False  # listed: the value that comes next stands for a list of one
+    for word in argv:
+        key, equals, value = word.partition("=")
+        if listed and not word.startswith("--"):
+            word = json.dumps([word])
+        listed = False
+        if key.startswith("--") and key[2:] in short:
+            listed = study and key == "--model"
+            value = json.dumps([value]) if listed and equals else value
+            word = f"--{short[key[2:]]}{equals}{value}"
+        found.append(word)
+    return found
 
 
 def _fields() -> list[str]:
