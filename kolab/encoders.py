@@ -113,7 +113,22 @@ def _inside(folder: Path, config, pretrained: bool, seed: int):
     return _random(config.encoder, seed), tokenizer
 
 
+def check_name(name_or_folder: str | Path) -> None:
+    """Raises ConfigError, with the nearest right spelling, for what can be neither a name, a folder nor a Hub id."""
+    name = str(name_or_folder)
+    if name in ENCODERS or name in ALIASES or Path(name).is_dir():
+        return
+    if isinstance(name_or_folder, Path) or name.count("/") != 1 or name.startswith((".", "~", "/")):
+        near = difflib.get_close_matches(name, [*ENCODERS, *ALIASES], n=1)
+        meant = f" Did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(
+            f"There is no encoder {name!r}.{meant} Known names: kolab-mini, {', '.join(ALIASES)}; "
+            "or give a folder that exists, or a Hub id such as 'owner/model'."
+        )
+
+
 def _folder_of(name_or_folder: str | Path) -> tuple[Path, bool]:
+    check_name(name_or_folder)
     name = str(name_or_folder)
     if name in ENCODERS or name in ALIASES:
         card = ENCODERS[ALIASES.get(name, name)]
@@ -122,16 +137,7 @@ def _folder_of(name_or_folder: str | Path) -> tuple[Path, bool]:
 
             return data_path(*card.source.split("/")[1:]), True
         return fetch(card.source, card.revision), False
-    if Path(name).is_dir():
-        return Path(name), False
-    if isinstance(name_or_folder, Path) or name.count("/") != 1 or name.startswith((".", "~", "/")):
-        near = difflib.get_close_matches(name, [*ENCODERS, *ALIASES], n=1)
-        meant = f" Did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(
-            f"There is no encoder {name!r}.{meant} Known names: kolab-mini, {', '.join(ALIASES)}; "
-            "or give a folder that exists, or a Hub id such as 'owner/model'."
-        )
-    return fetch(name, None), False
+    return (Path(name) if Path(name).is_dir() else fetch(name, None)), False
 
 
 def choose_attention(config) -> None:

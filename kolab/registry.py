@@ -13,14 +13,14 @@ from .errors import ConfigError
 class EncoderCard:
     """Where an encoder comes from (a folder of the course's data, or a Hub id), and under which licence.
 
-    revision: the commit on the Hub. alias: a short name that `load_encoder` takes too.
+    revision: the commit on the Hub. aliases: short names that `load_encoder` takes too.
     """
 
     source: str
     revision: str | None
     licence: str
     note: str
-    alias: str = ""
+    aliases: tuple[str, ...] = ()
 
 
 ENCODERS: dict[str, EncoderCard] = {
@@ -35,66 +35,66 @@ ENCODERS: dict[str, EncoderCard] = {
         revision="f89943434bd5ebaf7be828a30587161a44a5d02c",
         licence="Apache-2.0",
         note="KoBERT: BERT, 12 layers of 768, 92 M parameters, 8,002 SentencePiece subwords, padding id 1.",
-        alias="kobert",
+        aliases=("kobert",),
     ),
     "skt/kobert-base-v1": EncoderCard(
         source="skt/kobert-base-v1",
         revision="9973469676e1a7dedb1e47514f1533004463f1e6",
         licence="Apache-2.0",
         note="KoBERT as its makers publish it; the ids stand in its SentencePiece model.",
-        alias="skt-kobert",
+        aliases=("skt-kobert",),
     ),
     "klue/bert-base": EncoderCard(
         source="klue/bert-base",
         revision="77c8b3d707df785034b4e50f2da5d37be5f0f546",
         licence="CC BY-SA 4.0",
         note="KLUE's BERT: 12 layers of 768, 111 M parameters, 32,000 subwords within morphemes.",
-        alias="klue-bert",
+        aliases=("klue-bert",),
     ),
     "klue/roberta-base": EncoderCard(
         source="klue/roberta-base",
         revision="02f94ba5e3fcb7e2a58a390b8639b0fac974a8da",
         licence="CC BY-SA 4.0",
         note="KLUE's RoBERTa: 12 layers of 768, 111 M parameters, 32,000 subwords within morphemes.",
-        alias="klue-roberta",
+        aliases=("klue-roberta", "roberta"),
     ),
     "beomi/KcELECTRA-base-v2022": EncoderCard(
         source="beomi/KcELECTRA-base",
         revision="4cf9eb1dfeec0a672afe73059882fc998a299ceb",  # the v2022 weights, in the collection's repository
         licence="MIT",
         note="ELECTRA on online comments: 12 layers of 768, 128 M parameters, 54,343 subwords.",
-        alias="kcelectra",
+        aliases=("kcelectra",),
     ),
     "monologg/koelectra-small-v3-discriminator": EncoderCard(
         source="monologg/koelectra-small-v3-discriminator",
         revision="7488f8db0f208beff4a1f3f9bb3ed04650a89ed7",
         licence="Apache-2.0",
         note="A small ELECTRA: 12 layers of 256, 14 M parameters, 35,000 subwords.",
-        alias="koelectra-small",
+        aliases=("koelectra-small",),
     ),
     "jason9693/soongsil-bert-base": EncoderCard(
         source="jason9693/soongsil-bert-base",
         revision="3c993d9d0a478d493fa78a6a11de32617ee60e86",
         licence="see its page",
         note="SoongsilBERT: a RoBERTa on online communities' texts.",
-        alias="soongsil",
+        aliases=("soongsilbert",),
     ),
     "answerdotai/ModernBERT-base": EncoderCard(
         source="answerdotai/ModernBERT-base",
         revision="8949b909ec900327062f0ebf497f51aef5e6f0c8",
         licence="Apache-2.0",
         note="ModernBERT (English): 22 layers of 768, 149 M parameters, up to 8,192 tokens.",
-        alias="modernbert",
+        aliases=("modernbert",),
     ),
     "google-bert/bert-base-uncased": EncoderCard(
         source="google-bert/bert-base-uncased",
         revision="86b5e0934494bd15c9632b12f734a8a67f723594",
         licence="Apache-2.0",
         note="BERT (English): 12 layers of 768, 110 M parameters.",
-        alias="bert",
+        aliases=("bert",),
     ),
 }
-ALIASES = {card.alias: name for name, card in ENCODERS.items() if card.alias}
+ALIASES = {alias: name for name, card in ENCODERS.items() for alias in card.aliases}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import yaml
 from sklearn.metrics import f1_score
 
 from kolab import checkpoint, engine, processes
-from kolab.errors import ConfigError
+from kolab.errors import ConfigError, DataError
 from kolab.metrics import bootstrap_interval
 from kolab.model import count_parameters
 from kolab.recipe import Recipe
@@ -120,6 +120,31 @@ def write_report(prepared, history: History, name: str) -> str:
     if processes.launched()[0] == 0:
         checkpoint.write_text(folder / "report.md", text)
     return text
+
+
+def read_texts(path: Path) -> list[str]:
+    """The texts of a CSV file (its column 'text') or of a text file (one a line). Raises DataError."""
+    csv.field_size_limit(2**31 - 1)  # Python's own is 131,072 characters
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            if path.suffix.lower() != ".csv":
+                texts = [line.rstrip("\r\n") for line in file if line.strip()]
+            else:
+                rows = csv.DictReader(file)
+                names = rows.fieldnames or []
+                if "text" not in names:
+                    has = f"the columns {', '.join(names)}" if names else "no columns"
+                    raise DataError(f"{path} has {has}; one of them has to be 'text'.")
+                texts = [row["text"] or "" for row in rows]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 (at byte {error.start}); save it as UTF-8 first.") from error
+    except csv.Error as error:
+        raise DataError(f"{path} is no CSV file: {error}. Save it as CSV again.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
+    if not texts:
+        raise DataError(f"{path} holds no rows: there is nothing to predict.")
+    return texts
 
 
 def prediction_rows(
