@@ -41,11 +41,12 @@ def raw(tmp_path_factory):
 def test_a_row_for_each_recipe_and_a_stopped_run_goes_on(raw, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("KOLAB_HOME", str(tmp_path))
     monkeypatch.setattr(recipes, "RECIPES", {"plain": SMALL, "whole words": SMALL | {"whole_words": True}})
-    options = {"raw": str(raw), "tokens": 5000, "probes": 0}
+    options = {"raw": str(raw), "tokens": 5000, "probes": 0, "keep": str(tmp_path / "models")}
     table, meta = recipes.run(**options)
     assert table["recipe"].tolist() == ["plain", "whole words"] and meta["tokens"] == 5000
     assert table["held_out_loss"].between(8, 10).all()  # log(8,001) = 8.99 for one who knows nothing
     assert table["macro_f1"].isna().all() and table["held_out_loss"].nunique() == 2
+    assert (tmp_path / "models" / "whole-words-seed-0" / "model.safetensors").is_file()
     with monkeypatch.context() as context:
         context.setattr(recipes, "pretrain", lambda *_: pytest.fail("trained again"))
         assert recipes.run(**options)[0].equals(table)
