@@ -127,14 +127,13 @@ def _run_folder(text: str) -> Path:
 
 
 def _load(text: str):
-    from transformers import AutoTokenizer
-
     from kolab import doctor
+    from kolab.encoders import read_tokenizer
     from kolab.model import Classifier
 
     doctor.quieten()
     folder = _run_folder(text)
-    return Classifier.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    return Classifier.from_pretrained(folder), read_tokenizer(folder)
 
 
 def _evaluate(argv: list[str]) -> int:

@@ -42,8 +42,7 @@ def load_encoder(
     Returns (encoder, tokenizer): the encoder in float32, in evaluation mode, without a pooler; its output's
     `last_hidden_state` is (B, L, H). Its padding id is the tokenizer's.
 
-    Raises `ConfigError` where the name, the folder or the Hub is at fault, `CheckpointError` where a file is
-    damaged.
+    Raises `ConfigError` where name, folder or Hub are at fault, `CheckpointError` where a file is damaged.
     """
     folder, is_bundled = _folder_of(name_or_folder)
     if not (folder / "config.json").is_file():
@@ -102,11 +101,21 @@ def _tokenizer(folder: Path, config) -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
+def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer that lies beside a saved classifier. Raises CheckpointError."""
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # the tokenizers library raises plain Exception
+        raise CheckpointError(
+            f"{folder}: the tokenizer cannot be read ({_first_line(error)}). Save the model again, tokenizer included."
+        ) from error
+
+
 def _inside(folder: Path, config, pretrained: bool, seed: int):
     """The encoder of a saved classifier, and its tokenizer."""
     from .model import Classifier  # which imports this module
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tokenizer = read_tokenizer(folder)
     if pretrained:
         return Classifier.from_pretrained(folder).encoder, tokenizer
     choose_attention(config.encoder)
@@ -187,7 +196,19 @@ def _read(folder: Path, config) -> PreTrainedModel:
             f"{folder}: the weights lack {len(missing)} of the encoder's tensors, {missing[0]} among them. "
             "The file belongs to another config.json, or to another kind of model."
         )
-    return encoder.float().eval()
+    encoder = encoder.float().eval()
+    check_finite(encoder, folder)
+    return encoder
+
+
+def check_finite(model: torch.nn.Module, folder: str | Path) -> None:
+    """Raises CheckpointError where a weight is NaN or infinite: everything computed with it would be."""
+    for name, value in model.named_parameters():
+        if not torch.isfinite(value.sum()) and not torch.isfinite(value).all():
+            raise CheckpointError(
+                f"{folder}: the tensor {name} holds numbers that are NaN or infinite. The training that wrote it went "
+                "wrong, or the file is damaged: take an earlier checkpoint, or fetch it again."
+            )
 
 
 def _check_sums(folder: Path) -> None:

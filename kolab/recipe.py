@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from kolab.errors import ConfigError
+from kolab.errors import ConfigError, DataError
 from kolab.train import TrainConfig
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -195,15 +195,19 @@ def load_data(config: DataConfig):
         splits = corpora.load_unsmile(config.path, seed=config.seed)
     if config.rows is not None and config.rows < len(splits["train"]):
         splits["train"] = splits["train"].shuffle(seed=config.seed).select(range(config.rows))
+    if config.name in SINGLE_LABEL and len(set(splits["train"]["label"][:])) < 2:
+        raise DataError(
+            f"All {len(splits['train']):,} training rows carry one and the same label: there is nothing to tell apart. "
+            "Add rows of another, or raise data.rows."
+        )
     return splits
 
 
 def prepare(recipe: Recipe) -> Prepared:
     """Loads what a recipe names: data, encoder, loaders, classifier, loss."""
-    from transformers import AutoTokenizer
-
     from kolab import recipe_check
     from kolab.batching import make_loaders
+    from kolab.encoders import read_tokenizer
     from kolab.model import Classifier, load_encoder
     from kolab.multilabel import label_names
 
@@ -211,7 +215,7 @@ def prepare(recipe: Recipe) -> Prepared:
     wanted = recipe.model
     checkpoint = recipe_check.checkpoint_of(wanted.encoder)
     if checkpoint is not None:  # go on with a classifier that was trained before, head and all
-        model, tokenizer = Classifier.from_pretrained(checkpoint), AutoTokenizer.from_pretrained(checkpoint)
+        model, tokenizer = Classifier.from_pretrained(checkpoint), read_tokenizer(checkpoint)
         recipe_check.same_labels(model.config, label_names(data), checkpoint)
     else:
         encoder, tokenizer = load_encoder(
