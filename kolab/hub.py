@@ -29,8 +29,9 @@ def fetch(name: str, revision: str | None = None) -> Path:
     cached = _cached(name, revision)
     if cached is not None:
         return cached
+    exactly = f" --revision {revision}" if revision else ""
     cure = (
-        f"Check the connection (behind a proxy: HTTPS_PROXY); or fetch it elsewhere with `hf download {name}` "
+        f"Check the connection (behind a proxy: HTTPS_PROXY); or fetch it elsewhere with `hf download {name}{exactly}` "
         "and pass the folder; or use 'kolab-mini', which needs no network."
     )
     try:
