@@ -115,7 +115,7 @@ def _find(key: str, folder: str | Path | None, name: str) -> Path:
     if not where.exists():
         if folder is not None:
             raise DataError(f"{where}: there is no such folder. It has to hold {name}.")
-    elif where.is_file() or (key == "nsmc --raw" and (where / "raw").is_dir()):
+    elif key == "nsmc --raw" and (where.is_file() or (where / "raw").is_dir()):
         return where
     elif (where / name).is_file():
         return where / name
