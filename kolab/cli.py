@@ -1,5 +1,6 @@
 """The command line: `kolab train`, `evaluate`, `predict`, `pretrain`, `fetch`, `doctor`, `bench`, `results`."""
 
+import contextlib
 import dataclasses
 import importlib
 import inspect
@@ -185,6 +186,8 @@ def _predict(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     if bool(args.text) == bool(args.file):
         parser.error("give either sentences or --file")
+    import yaml
+
     from kolab.report import prediction_rows, read_texts, write_rows
     from kolab.text import clean
     from kolab.train import predict
@@ -198,7 +201,12 @@ def _predict(argv: list[str]) -> int:
         where = f"row {blank} of {args.file}" if args.file else f"sentence {blank}"
         raise DataError(f"{where}: the text is empty, or nothing that can be read; take it out.")
     model, tokenizer = _load(args.run)
-    found = predict(model, clean_texts, tokenizer=tokenizer)
+    length = min(128, tokenizer.model_max_length)
+    # a run cuts texts where it did in training
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        settings = yaml.safe_load((Path(args.run) / "recipe.yaml").read_text(encoding="utf-8"))
+        length = int(settings["data"]["max_length"])
+    found = predict(model, clean_texts, tokenizer=tokenizer, max_length=length)
     shown = [text.encode("utf-8", errors="replace").decode() for text in texts]  # no half characters
     write_rows(prediction_rows(shown, found, model.config.id2label), args.out, as_json=args.json)
     return 0

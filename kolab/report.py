@@ -150,30 +150,31 @@ def read_texts(path: Path) -> list[str]:
 def prediction_rows(
     texts: Sequence[str], found: Predictions, names: Mapping[int, str]
 ) -> list[dict[str, Any]]:
-    """One row a text: the text, its label (or labels), and each class's probability."""
+    """One row a text: the text, its label (or the list `labels`, where it may carry several), their probabilities."""
     rows = []
     for text, label, probabilities in zip(texts, found.labels, found.probabilities.tolist(), strict=True):
         picked = (
-            names[int(label)] if label.ndim == 0 else ",".join(names[i] for i, on in enumerate(label) if on)
+            {"label": names[int(label)]}
+            if label.ndim == 0
+            else {"labels": [names[i] for i, on in enumerate(label) if on]}
         )
-        rows.append(
-            {"text": text, "label": picked, **{names[i]: round(p, 6) for i, p in enumerate(probabilities)}}
-        )
+        rows.append({"text": text, **picked, **{names[i]: round(p, 6) for i, p in enumerate(probabilities)}})
     return rows
 
 
 def write_rows(rows: list[dict[str, Any]], out: str | None, *, as_json: bool) -> None:
-    """Prints rows, or writes them to a file, as CSV or as JSON lines."""
+    """Prints rows, or writes them to a file, as CSV (lists joined by commas) or JSON lines. Raises CheckpointError."""
     if as_json:
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     else:
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:
+            writer.writerow({k: ",".join(v) if isinstance(v, list) else v for k, v in row.items()})
         text = buffer.getvalue()
     if out is None:
         sys.stdout.write(text)
-    else:
-        checkpoint.write_text(Path(out), text)
-        print(f"{len(rows):,} rows written to {out}")
+        return
+    checkpoint.write_text(Path(out), text)
+    print(f"{len(rows):,} rows written to {out}")

@@ -225,6 +225,7 @@ COMMANDS = {
     "a table in CP949": (put("b.csv", "text\n글\n".encode("cp949")), PREDICT + "--file b.csv", "is not UTF-8"),
     "a blank row": (put("b.csv", 'text,n\n글,1\n"",2\n'), PREDICT + "--file b.csv", "row 2 of b.csv"),
     "nowhere to write": (None, PREDICT + "글 --out none/x.csv", "Make it first"),
+    "a folder to write to": (None, PREDICT + "글 --out run", "Could not write run"),
     "both texts and a file": (None, PREDICT + "글 --file reviews.csv", "either sentences or --file"),
     "no text at all": (None, "predict run", "either sentences or --file"),
     "an unknown split": (None, "evaluate run --split dev", "invalid choice"),

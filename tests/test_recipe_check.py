@@ -205,3 +205,29 @@ def test_predict_cleans_as_training_does_and_says_which_row_is_empty(tmp_path, c
     assert f"row 2 of {csv_file}: the text is empty" in capsys.readouterr().err
     assert cli.main(["predict", str(tmp_path), "글", "--out", str(tmp_path / "no" / "x.csv")]) == 1
     assert "Make it first" in capsys.readouterr().err
+
+
+def test_predict_lists_the_labels_of_a_text_that_may_carry_several(tmp_path, capsys):
+    model = saved(tmp_path, ["화면", "배터리", "소음"], multi_label=True)
+    with torch.no_grad():
+        model.head.bias.copy_(torch.tensor([9.0, 9.0, -9.0]))
+    model.save_pretrained(tmp_path / "best")
+    assert cli.main(["predict", str(tmp_path), "좋아요", "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (
+        row["labels"] == ["화면", "배터리"] and "label" not in row and row["소음"] < 0.01 < 0.99 < row["화면"]
+    )
+    assert cli.main(["predict", str(tmp_path), "좋아요"]) == 0
+    assert capsys.readouterr().out.startswith('text,labels,화면,배터리,소음\n좋아요,"화면,배터리",')
+
+
+def test_predict_cuts_texts_where_the_run_did(tmp_path, capsys):
+    model = saved(tmp_path, ["부정", "중립", "긍정"])
+    text = "배터리는 오래 가는데 화면이 어둡고 소리가 작아요"
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "best")
+    for most in (6, 128):
+        (tmp_path / "recipe.yaml").write_text(f"data: {{max_length: {most}}}", encoding="utf-8")
+        assert cli.main(["predict", str(tmp_path), text, "--json"]) == 0
+        batch = tokenizer(text, truncation=True, max_length=most, return_tensors="pt")
+        expected = model(**batch).logits.softmax(-1)[0, 0].item()
+        assert json.loads(capsys.readouterr().out)["부정"] == pytest.approx(expected, abs=1e-5)
