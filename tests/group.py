@@ -18,6 +18,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from kolab.bucket import ShardedBatchSampler
 from kolab.losses import BinaryCrossEntropy, CrossEntropy
+from kolab.optim import parameter_groups
+from kolab.sharding import whole
 from tests import tiny
 
 WEIGHT = [0.2, 1.0, 7.0]
@@ -139,11 +141,13 @@ def gradients(
         data, batch_sampler=Ragged(batches_of(sizes)), collate_fn=tiny.Collator(0)
     )
     seen = []
+    order = [p for group in parameter_groups(model, 1.0) for p in group["params"]]
 
-    def note(*_):
-        seen.append(
-            torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).double().numpy()
-        )
+    def note(optimizer, *_):
+        trained = [p for group in optimizer.param_groups for p in group["params"]]  # under FSDP not the model's own
+        place = {id(p): q.grad for p, q in zip(order, trained, strict=True)}
+        found = {str(i): place[id(p)] for i, p in enumerate(model.parameters()) if place[id(p)] is not None}
+        seen.append(torch.cat([g.flatten() for g in whole(found).values()]).double().numpy())
 
     # A rate so small that no weight changes: every step's gradient is taken at the same place.
     config = TrainConfig(
@@ -189,6 +193,22 @@ def history(
         "references": found.references.tolist(),
         "logits": found.logits.flatten().tolist(),
     }
+
+
+FSDP = {
+    "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_RESHARD_AFTER_FORWARD": "true",
+}  # fmt: skip
+
+
+def sharded(job: str, *args: Any) -> Any:
+    """Another job, with what `accelerate launch` would say for FSDP in the environment."""
+    os.environ |= FSDP
+    try:
+        return globals()[job](*args)
+    finally:
+        for name in FSDP:
+            os.environ.pop(name)
 
 
 def wrapped_prediction() -> list[float]:
