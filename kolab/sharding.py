@@ -8,19 +8,20 @@ and has the whole weights again at the end. So has everything that is written in
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from accelerate.utils.environment import parse_flag_from_env
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from kolab.errors import ConfigError
+from kolab.errors import ConfigError, TrainingError
 from kolab.processes import launched
 
-CONFIG = "kolab/recipes/accelerate/fsdp.yaml"
+CONFIG = Path(__file__).parent / "recipes" / "accelerate" / "fsdp.yaml"
 # What else a launcher can ask for, by the name after ACCELERATE_USE_, and why `fit` does not do it.
 _NEVER = {
     "DEEPSPEED": "DeepSpeed takes the backward pass, the clipping and the optimizer's step out of kl.fit's hands, and "
@@ -96,9 +97,11 @@ def _check_settings(precision: str, device: torch.device) -> None:
 
 
 def enter(accelerator: Accelerator, plugin: FullyShardedDataParallelPlugin | None) -> None:
-    """Makes sure that the Accelerator shards: its AcceleratorState looks at the plugin only on a GPU (1.15)."""
+    """Makes sure that the Accelerator shards: on a CPU its AcceleratorState (1.15) never looks at the plugin."""
     if plugin is not None:
-        accelerator.state.distributed_type = DistributedType.FSDP
+        # Both: the second copies from the first whenever somebody asks for it.
+        for state in (PartialState(), accelerator.state):
+            state.distributed_type = DistributedType.FSDP
         accelerator.state.fsdp_plugin = plugin
 
 
@@ -111,7 +114,12 @@ def share_out(
     plugin = accelerator.state.fsdp_plugin
     plugin.transformer_cls_names_to_wrap = _layers(shared, plugin.transformer_cls_names_to_wrap)
     shared = accelerator.prepare_model(shared, device_placement=False, evaluation_mode=True)  # autocast only
-    return accelerator.prepare(shared, optimizer_of(shared))
+    shared, optimizer = accelerator.prepare(shared, optimizer_of(shared))
+    if not is_sharded(shared):  # each process would train by itself
+        raise TrainingError(
+            "Accelerate has not shared out the model; launch with torchrun instead, without FSDP."
+        )
+    return shared, optimizer
 
 
 @torch.no_grad()

@@ -144,7 +144,9 @@ def gradients(
     order = [p for group in parameter_groups(model, 1.0) for p in group["params"]]
 
     def note(optimizer, *_):
-        trained = [p for group in optimizer.param_groups for p in group["params"]]  # under FSDP not the model's own
+        trained = [
+            p for group in optimizer.param_groups for p in group["params"]
+        ]  # under FSDP not the model's own
         place = {id(p): q.grad for p, q in zip(order, trained, strict=True)}
         found = {str(i): place[id(p)] for i, p in enumerate(model.parameters()) if place[id(p)] is not None}
         seen.append(torch.cat([g.flatten() for g in whole(found).values()]).double().numpy())
@@ -225,3 +227,29 @@ def predict_alone() -> list[float]:
     from kolab.train import predict
 
     return predict(tiny.model(0.0), tiny.loaders(8, 4, validation=9)["validation"]).logits.flatten().tolist()
+
+
+def shared_run(precision: str = "fp32", only_layers: bool = False) -> dict[str, Any]:
+    """Two epochs without keeping the best, the processes' models drawn differently; what each held meanwhile."""
+    from kolab.sharding import local
+    from kolab.train import TrainConfig, fit
+
+    model = tiny.model(0.0, seed=int(os.environ.get("RANK", "0")))
+    if only_layers:
+        model.encoder.embeddings.requires_grad_(False)
+    held = []
+
+    def evaluator(trained, _):
+        held.append(sum(local(p).numel() for p in trained.parameters()))
+        return {"loss": 0.5, "f1": float(os.environ.get("RANK", "0"))}  # the processes do not agree
+
+    config = TrainConfig(
+        epochs=2, lr=3e-3, precision=precision, progress=False, keep_best=False, accumulate=2
+    )
+    rows = fit(model, tiny.loaders(19, 4), config, evaluator=evaluator)
+    return {
+        "held": held,
+        "scores": [row["f1"] for row in rows],
+        "kinds": {type(p.data).__name__ for p in model.parameters()},
+        "weights": torch.cat([p.detach().flatten() for p in model.parameters()]).numpy(),
+    }
