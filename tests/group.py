@@ -4,6 +4,7 @@
 A job is one of the functions below; it returns what can be pickled.
 """
 
+import dataclasses
 import os
 import signal
 import socket
@@ -253,3 +254,30 @@ def shared_run(precision: str = "fp32", only_layers: bool = False) -> dict[str, 
         "kinds": {type(p.data).__name__ for p in model.parameters()},
         "weights": torch.cat([p.detach().flatten() for p in model.parameters()]).numpy(),
     }
+
+
+def stopped_run(folder: str) -> list[Any]:
+    """A run that process 1 is told to stop after the first epoch; resumed to its end; and once more, for nothing.
+
+    Returns the message and, after each of the three, the weights that the caller holds.
+    """
+    from kolab.engine import Interrupted
+    from kolab.train import TrainConfig, fit
+
+    def evaluator(*_):
+        if os.environ.get("RANK") == "1" and not found:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return {"loss": 0.5}
+
+    found: list[Any] = []
+    config = TrainConfig(
+        epochs=2, lr=3e-3, precision="fp32", progress=False, keep_best=False, metric="loss", folder=folder
+    )
+    for resume in (False, True, True):
+        model = tiny.model(0.0)
+        try:
+            fit(model, tiny.loaders(9, 4), dataclasses.replace(config, resume=resume), evaluator=evaluator)
+        except Interrupted as stopped:
+            found.append(str(stopped))
+        found.append(torch.cat([p.detach().flatten() for p in model.parameters()]).numpy())
+    return found

@@ -148,3 +148,20 @@ def test_kolab_train_with_the_config_file_that_the_readme_names(tmp_path):
     folder = tmp_path / "runs" / "emotions_full"
     assert done.stdout.count("| macro-F1 |") == 1 and (folder / "report.md").is_file()
     assert Classifier.from_pretrained(folder / "best").config.num_labels > 1
+
+
+@pytest.mark.filterwarnings("ignore:The run in")
+def test_a_stopped_run_leaves_the_weights_of_that_step_and_goes_on(group, tmp_path):  # noqa: F811
+    (one,) = group.run(1, jobs.stopped_run, str(tmp_path / "one"))
+    for ours in group.run(2, jobs.sharded, "stopped_run", str(tmp_path / "two")):
+        assert isinstance(ours, list), ours
+        message, stopped, resumed, finished = ours
+        assert message.startswith("Stopped by SIG") and "after step 3 of 6" in message
+        saved = checkpoint.load(tmp_path / "two" / "checkpoints" / "step-00000003").tensors["model"]
+        assert stopped == pytest.approx(torch.cat([saved[n].flatten() for n in _names()]).numpy())
+        assert resumed == pytest.approx(one[0], abs=1e-5) and np.array_equal(resumed, finished)
+        assert not np.allclose(resumed, stopped)
+
+
+def _names() -> list[str]:
+    return [name for name, _ in jobs.tiny.model().named_parameters()]
