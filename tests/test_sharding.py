@@ -17,7 +17,7 @@ from tests.test_distributed import ROOT, TRAIN, group, launch, same_history, who
 pytestmark = pytest.mark.xdist_group("several processes")
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 7), min_size=1, max_size=5),
     world=st.sampled_from([2, 3]),
