@@ -45,8 +45,9 @@ class Run:
         if self.sharded:
             self.model, self.optimizer = sharding.share_out(self.accelerator, model, self._optimizer)
         else:
-            self.model = self.accelerator.prepare_model(model.to(self.device))
-            self.optimizer = self.accelerator.prepare_optimizer(self._optimizer(model))
+            optimizer = self._optimizer(model.to(self.device))  # which can refuse, while nothing is wrapped
+            self.model = self.accelerator.prepare_model(model)
+            self.optimizer = self.accelerator.prepare_optimizer(optimizer)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.schedule = make_schedule(
             self.optimizer.optimizer, config.schedule, config.warmup, self.total_steps
