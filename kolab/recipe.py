@@ -14,7 +14,10 @@ RECIPES = Path(__file__).parent / "recipes"
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """name: reviews, emotions, or aihub (then `path` is its folder or zip). seed: of the split."""
+    """name: reviews, emotions, or aihub (then `path` is its folder or zip). seed: of the split.
+
+    workers: processes that make batches ahead of time; see `kolab.batching.make_loaders`.
+    """
 
     name: str = "reviews"
     path: str | None = None
@@ -22,6 +25,7 @@ class DataConfig:
     batch_size: int = 32
     max_length: int = 128
     rows: int | None = None  # at most so many training rows: for a quick try
+    workers: int = 0
 
     def __post_init__(self):
         if self.name not in ("reviews", "emotions", "aihub"):
@@ -34,6 +38,8 @@ class DataConfig:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or value < 1):
                 raise ConfigError(f"data.{name} is {value!r}; it has to be a whole number of at least 1.")
+        if isinstance(self.workers, bool) or self.workers < 0:
+            raise ConfigError(f"data.workers is {self.workers!r}; it has to be a whole number of at least 0.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +154,7 @@ def load_data(config: DataConfig):
 def prepare(recipe: Recipe) -> Prepared:
     """Loads what a recipe names: data, encoder, loaders, classifier, loss."""
     from kolab.batching import make_loaders
-    from kolab.losses import CrossEntropy
+    from kolab.losses import CrossEntropy, balanced_weights
     from kolab.model import Classifier, load_encoder
 
     data = load_data(recipe.data)
@@ -169,9 +175,9 @@ def prepare(recipe: Recipe) -> Prepared:
         batch_size=recipe.data.batch_size,
         max_length=recipe.data.max_length,
         seed=recipe.train.seed,
+        workers=recipe.data.workers,
     )
     weight = None
     if recipe.loss.class_weights == "balanced":
-        counts = torch.bincount(torch.tensor(data["train"]["label"]), minlength=len(labels)).clamp_min(1)
-        weight = counts.sum() / (len(labels) * counts)
+        weight = balanced_weights(data["train"]["label"][:], len(labels))
     return Prepared(recipe, data, loaders, model, tokenizer, CrossEntropy(weight, recipe.loss.smoothing))
