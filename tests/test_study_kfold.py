@@ -1,6 +1,9 @@
 """Cross-validation as a study: what a variant switches, what a fold may see, and that it goes on where it was."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,6 @@ import pytest
 
 from kolab import checkpoint
 from kolab.benches import kfold as bench
-from kolab.cli import main
 from kolab.errors import ConfigError
 from kolab.recipe import DataConfig, LossConfig, ModelConfig, Recipe, StudyConfig
 from kolab.recipe_file import parse_recipe
@@ -152,9 +154,13 @@ def test_resampling_and_weights_reach_the_training(monkeypatch):
     assert seen[1][0] is not BalancedBatchSampler and seen[1][1] is None and seen[1][2] == 0.1
 
 
-@pytest.mark.slow
-def test_the_recipe_runs_trimmed(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert main(["train", "--config", "emotions_kfold.yaml", "--quick"]) == 0
-    text = Path("runs/emotions_kfold/report.md").read_text(encoding="utf-8")
-    assert "## all" in text and "Points of F1 more than plain" in text
+def test_the_recipe_runs_trimmed_as_a_process(tmp_path):
+    root = Path(__file__).resolve().parent.parent
+    command = [sys.executable, "-m", "kolab.cli", "train", "--config", "emotions_kfold.yaml", "--quick"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "4 trainings: plain, all; 2 folds" in done.stdout and "trimmed" in done.stdout
+    text = (tmp_path / "runs" / "emotions_kfold" / "report.md").read_text(encoding="utf-8")
+    assert "## all" in text and "Points of F1 more than plain" in text and "anxiety" in text

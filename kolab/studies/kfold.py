@@ -114,6 +114,12 @@ def run(recipe: Recipe, folder: Path | None = None, resume: bool = False) -> tup
     """One row a variant, seed and fold; folder and resume as `kolab.studies` says. The seeds are the outermost loop."""
     whole = _all_rows(recipe)
     names = list(whole.features["label"].names)
+    wanted = recipe.study
+    print(
+        f"{len(wanted.variants) * wanted.folds * wanted.seeds} trainings: {', '.join(wanted.variants)}; {wanted.folds} "
+        f"folds × {wanted.seeds} seed(s) of {len(whole):,} texts, {recipe.model.encoder}",
+        flush=True,
+    )
     ledger = studies.ledger(recipe, folder, resume)
     try:
         for seed in range(recipe.study.seeds):

@@ -243,7 +243,7 @@ for right, total in ((9, 13), (94, 135)):
 pd.DataFrame(rows).set_index("found").style.format("{:.2f}")
 
 # %% [markdown] tags=["en"]
-# Anything from four in ten to nine in ten. Nobody can tell a gain of 10 points in there. But all 135 would be enough, and we can have them: **k-fold cross-validation** (k겹 교차 검증). Cut the data into five
+# Anything from four in ten to nine in ten. A gain of 10 points would drown in there. All 135 would tell a good deal more, and we can have them: **k-fold cross-validation** (k겹 교차 검증). Cut the data into five
 # *folds* (폴드); train five models, each without one fold, and test each on the fold that it has not seen. Every text is tested once, by a model
 # that did not know it.
 #
@@ -255,7 +255,7 @@ pd.DataFrame(rows).set_index("found").style.format("{:.2f}")
 # A support vector machine on pairs of characters takes seconds, so we can try it. By how many points does macro-F1 rise if the rare texts are copied *before* the folds are cut?
 
 # %% [markdown] tags=["ko"]
-# 열에 넷에서 열에 아홉까지 무엇이든 가능합니다. 여기서 10점이 올랐는지는 아무도 알 수 없어요. 135건 전부라면 충분할 텐데, 방법이 있습니다. **k겹 교차 검증**(k-fold cross-validation)이에요. 데이터를 다섯 *폴드*(fold)로 자르고, 폴드 하나씩을
+# 열에 넷에서 열에 아홉까지 무엇이든 가능합니다. 여기서 10점쯤 오른 것은 묻혀 버려요. 135건 전부라면 훨씬 많은 것을 알 수 있을 텐데, 방법이 있습니다. **k겹 교차 검증**(k-fold cross-validation)이에요. 데이터를 다섯 *폴드*(fold)로 자르고, 폴드 하나씩을
 # 빼놓고 모델 다섯 개를 학습시켜서, 저마다 보지 않은 폴드로 시험합니다. 모든 글이 한 번씩, 그 글을 모르는 모델에게 시험받는 셈이죠.
 #
 # 폴드는 **층화**(stratified: 클래스의 비율이 모두 같게)하고 **묶어서**(grouped: 거의 같은 글은 같은 쪽에) 나눠야 합니다. 1강에서처럼요. 감정 데이터에는 거의 같은 글이 남아 있지 않지만, 불균형에 가장 흔히
@@ -368,11 +368,11 @@ class Watch:
     def __init__(self, fold):
         self.fold, self.inner, self.outer = fold, [], []
     def __call__(self, model, inner):
-        for kept, loader in ((self.inner, inner), (self.outer, self.fold)):
-            found = kl.train.predict(model, loader)
-            kept.append(found.logits.numpy())
-        self.truth = kl.train.predict(model, inner).references.numpy() if not hasattr(self, "truth") else self.truth
-        return {"f1": kl.metrics.macro_f1(self.inner[-1].argmax(1), self.truth)}
+        held_out, found = kl.train.predict(model, self.fold), kl.train.predict(model, inner)
+        self.outer.append(held_out.logits.numpy())
+        self.inner.append(found.logits.numpy())
+        self.truth = found.references.numpy()                                # of the inner part
+        return {"f1": kl.metrics.macro_f1(found.labels, self.truth)}
 
 def cross_validate(weighted):
     """Logits of every text, (epochs, texts, classes), each from the model that had not seen it; and the five watches."""
@@ -416,14 +416,14 @@ per_fold.style.format({"macro-F1": "{:.3f}", "macro-F1, so chosen": "{:.3f}", "f
 # %% [markdown] tags=["en"]
 # Three things to see. **The folds differ** among themselves by several points, though it is the same model, the same settings and
 # 300 texts each: that is what a single split would have hidden. **The flattery** is never negative, because the best of four is at least as good as any one of them; how large it gets depends on how much the epochs differ, and on how many there are
-# (the recorded study further down has fifteen). And the two variants rise and fall together from fold to fold, since they share the folds. That is worth a lot, as you will see.
+# (the recorded study further down has fifteen). And compare fold with fold: the two variants share the folds, so part of their luck is the same. What that is worth comes further down.
 #
 # Put together, the folds give one prediction for each of the 1,500 texts. Now the classes, each with its bootstrap interval (부트스트랩 구간, lesson 4):
 
 # %% [markdown] tags=["ko"]
 # 볼 것이 세 가지 있습니다. 같은 모델, 같은 설정에 글도 똑같이 300건인데 **폴드끼리** 몇 점씩 다릅니다. 한 번만 나누었다면 보이지 않았을 차이예요. **아첨**(flattery 열)은 결코 음수가 아닙니다. 넷 가운데 가장 좋은 것은 어느 하나보다
-# 나쁠 수 없으니까요. 얼마나 커지는지는 에폭끼리 얼마나 다른지, 에폭이 몇 개인지에 달렸습니다(아래에 기록해 둔 실험은 열다섯 에폭입니다). 그리고 두 변형은 폴드를 따라 함께 오르내립니다. 같은 폴드를 쓰기
-# 때문인데, 이것이 얼마나 값진지는 뒤에서 보게 됩니다.
+# 나쁠 수 없으니까요. 얼마나 커지는지는 에폭끼리 얼마나 다른지, 에폭이 몇 개인지에 달렸습니다(아래에 기록해 둔 실험은 열다섯 에폭입니다). 그리고 폴드끼리 견주어 보세요. 두 변형은 같은 폴드를 쓰므로
+# 운의 일부도 같습니다. 이것이 얼마나 값진지는 뒤에서 따져 봅니다.
 #
 # 폴드를 모두 이어 붙이면 글 1,500건마다 예측이 하나씩 생깁니다. 이제 클래스별로, 부트스트랩 구간(bootstrap interval, 4강)과 함께 봅시다.
 
@@ -525,7 +525,7 @@ figure, axes = kl.plots.new(len(gaps), width=max(5, 2.1 * len(gaps) + 1.5), heig
 for ax, (variant, gap) in zip(axes[0], gaps.items()):
     for row, column in enumerate(order):
         found = verdict.loc[(variant, column)]
-        ax.plot(gap["f1" if column == "macro" else column], [row] * len(gap), ".", color=kl.plots.SKY, alpha=0.8)
+        ax.plot(gap["f1" if column == "macro" else column], [row] * len(gap), ".", color=kl.plots.GREY, alpha=0.8)
         ax.plot([found["low"], found["high"]], [row, row], color=kl.plots.BLUE, linewidth=2)
         ax.plot(found["points"], row, "o", color=kl.plots.BLUE)
     ax.axvline(0, color=kl.plots.GREY, linewidth=1)
@@ -558,7 +558,7 @@ kl.plots.bars(flattery.groupby("variant", sort=False).mean(), digits=1, xlabel="
               title="What choosing the epoch on the reported fold would have added")
 
 # %% [markdown] tags=["en"]
-# The guide's study stops early by the score that it then reports, over folds and epochs. A bar of this length has to be taken off before its figures are compared with anybody's.
+# As far as the guide says, it stops early, and keeps an epoch, by the score of the very fold that it reports. A bar like these has to be taken off before such figures are compared with anybody's.
 #
 # ## How sure, and how right?
 #
@@ -566,7 +566,7 @@ kl.plots.bars(flattery.groupby("variant", sort=False).mean(), digits=1, xlabel="
 # (확신도), and see how many of each bin are right:
 
 # %% [markdown] tags=["ko"]
-# 그 안내서의 실험은 점수를 보고 일찍 멈추고, 바로 그 점수를 보고합니다. 그 숫자를 다른 것과 견주려면 먼저 이만큼을 빼야 해요.
+# 안내서에 적힌 대로라면, 그 실험은 보고할 바로 그 폴드의 점수를 보고 일찍 멈추고 에폭을 골랐습니다. 그런 숫자를 다른 것과 견주려면 먼저 이런 막대만큼을 빼야 해요.
 #
 # ## 얼마나 확신하고, 얼마나 맞나
 #
@@ -715,20 +715,24 @@ kl.reveal(guess, needed, unit=" pairs", text=f"sd of the paired differences: {sp
 # %%
 pairs = np.unique(np.round(np.geomspace(2, 200, 60)).astype(int))
 figure, (left, right) = kl.plots.new(2, width=9.6)
-kl.plots.lines({f"{points} points": [power.power_of(int(n), points, spread) for n in pairs] for points in (1, 2, 5)}, x=pairs, xlabel="pairs of runs", ylabel="power", ax=left,
+kl.plots.lines({f"{points} point{'s' * (points > 1)}": [power.power_of(int(n), points, spread) for n in pairs] for points in (1, 2, 5)}, x=pairs, xlabel="pairs of runs", ylabel="power", ax=left,
                title=f"How likely a true difference is found (sd {spread:.1f})")
 left.set_xscale("log")
+left.set_xticks([2, 5, 10, 20, 50, 100, 200], ["2", "5", "10", "20", "50", "100", "200"])
+left.minorticks_off()
 left.axhline(0.8, color=kl.plots.GREY, linestyle="--", linewidth=1)
 points = np.linspace(0.75, 6, 40)
 unpaired = float(np.hypot(*(100 * wide.loc[v, "f1"].std(ddof=1) for v in ("plain", "weights")))) or spread
 kl.plots.lines({"paired: same fold, same seed": [power.runs_needed(p, spread) for p in points], "unpaired": [power.runs_needed(p, max(unpaired, 0.3)) for p in points]}, x=points,
                xlabel="true difference, points", ylabel="runs of each setting", ax=right, title="Runs for a power of 80 %")
 right.set_yscale("log")
+right.set_yticks([2, 5, 10, 20, 50, 100, 200], ["2", "5", "10", "20", "50", "100", "200"])
+right.minorticks_off()
 figure
 
 # %% [markdown] tags=["en"]
-# Left: what you may hope for. Half the difference takes four times as many runs, since the scatter of a mean shrinks with the root of their number. Right: what pairing is worth. Give both settings the same folds and seeds, and what they share cancels out; compare one author's
-# run with another's, and nothing cancels.
+# Left: what you may hope for. Half the difference takes four times as many runs, since the scatter of a mean shrinks with the root of their number. Right: what pairing is worth. Give both settings the same folds and seeds, and what they share cancels out, here the difficulty of a fold; compare one author's
+# run with another's, and nothing cancels. The gap between the two curves is as large as the share that the runs have in common.
 #
 # So, a published *+2 points* from one run each: at this scatter it is a coin toss with a thumb on it. That does not make it false. It makes it unknown.
 #
@@ -740,8 +744,8 @@ figure
 # Stuck? `kl.hint("9.4")`, up to three times.
 
 # %% [markdown] tags=["ko"]
-# 왼쪽은 무엇을 기대할 수 있는지입니다. 차이가 절반이면 실행은 네 배 필요해요. 평균의 흩어짐은 횟수의 제곱근으로만 줄어들거든요. 오른쪽은 짝짓기의 값입니다. 두 설정에 같은 폴드와 시드를 주면 함께 겪는 것은 지워집니다. 어떤 사람의 실행을 다른 사람의 실행과
-# 견주면 아무것도 지워지지 않아요.
+# 왼쪽은 무엇을 기대할 수 있는지입니다. 차이가 절반이면 실행은 네 배 필요해요. 평균의 흩어짐은 횟수의 제곱근으로만 줄어들거든요. 오른쪽은 짝짓기의 값입니다. 두 설정에 같은 폴드와 시드를 주면 함께 겪는 것, 여기서는 폴드의 난이도가 지워집니다. 어떤 사람의 실행을 다른 사람의 실행과
+# 견주면 아무것도 지워지지 않아요. 두 실행에 공통된 몫이 클수록 두 곡선의 사이가 벌어집니다.
 #
 # 그러니 한 번씩 돌려 보고 적은 *+2점*은, 이만큼 흩어진다면 한쪽을 살짝 누른 동전 던지기입니다. 거짓이라는 말이 아니라, 모른다는 말이에요.
 #
