@@ -57,7 +57,7 @@ from scipy.special import softmax
 from kolab import calibration, power, splits
 
 SEED, LR = 0, 5e-4
-EPOCHS, K, ROWS = kl.pick(full=4, quick=1), kl.pick(full=5, quick=2), kl.pick(full=1500, quick=160)
+EPOCHS, K, ROWS = kl.pick(full=3, quick=1), kl.pick(full=5, quick=2), kl.pick(full=1500, quick=160)
 
 emotions = kl.load_emotions(seed=SEED)
 names = emotions["train"].features["label"].names
@@ -415,13 +415,13 @@ per_fold.style.format({"macro-F1": "{:.3f}", "macro-F1, so chosen": "{:.3f}", "f
 
 # %% [markdown] tags=["en"]
 # Three things to see. **The folds differ** among themselves by several points, though it is the same model, the same settings and
-# 300 texts each: that is what a single split would have hidden. **The flattery** is never negative, because the best of four is at least as good as any one of them; how large it gets depends on how much the epochs differ, and on how many there are
+# 300 texts each: that is what a single split would have hidden. **The flattery** is never negative, because the best of three is at least as good as any one of them; how large it gets depends on how much the epochs differ, and on how many there are
 # (the recorded study further down has fifteen). And compare fold with fold: the two variants share the folds, so part of their luck is the same. What that is worth comes further down.
 #
 # Put together, the folds give one prediction for each of the 1,500 texts. Now the classes, each with its bootstrap interval (부트스트랩 구간, lesson 4):
 
 # %% [markdown] tags=["ko"]
-# 볼 것이 세 가지 있습니다. 같은 모델, 같은 설정에 글도 똑같이 300건인데 **폴드끼리** 몇 점씩 다릅니다. 한 번만 나누었다면 보이지 않았을 차이예요. **아첨**(flattery 열)은 결코 음수가 아닙니다. 넷 가운데 가장 좋은 것은 어느 하나보다
+# 볼 것이 세 가지 있습니다. 같은 모델, 같은 설정에 글도 똑같이 300건인데 **폴드끼리** 몇 점씩 다릅니다. 한 번만 나누었다면 보이지 않았을 차이예요. **부풀림**(flattery 열)은 결코 음수가 아닙니다. 셋 가운데 가장 좋은 것은 어느 하나보다
 # 나쁠 수 없으니까요. 얼마나 커지는지는 에폭끼리 얼마나 다른지, 에폭이 몇 개인지에 달렸습니다(아래에 기록해 둔 실험은 열다섯 에폭입니다). 그리고 폴드끼리 견주어 보세요. 두 변형은 같은 폴드를 쓰므로
 # 운의 일부도 같습니다. 이것이 얼마나 값진지는 뒤에서 따져 봅니다.
 #
@@ -508,49 +508,47 @@ wide = flat.set_index(["variant", "seed", "fold"])
 wide.groupby("variant", sort=False)[["f1", "accuracy", *names]].agg(["mean", "std"]).style.format("{:.3f}")
 
 # %%
-gaps = {variant: 100 * (wide.loc[variant, ["f1", *names]] - wide.loc["plain", ["f1", *names]]) for variant in wide.index.unique("variant") if variant != "plain"}
-folds_there = wide.index.unique("fold").size
-rows = {}
-for variant, gap in gaps.items():
-    for column in gap:
-        found = power.paired(gap[column], folds=folds_there)
-        rows[variant, "macro" if column == "f1" else column] = {"points": found.mean, "low": found.low, "high": found.high, "pairs won": f"{(gap[column] > 0).sum()} of {len(gap)}"}
-verdict = pd.DataFrame(rows).T
-kl.reveal(guess, float(verdict.loc[("weights", "anxiety"), "points"]), unit=" points", text="95 % interval {low:+.1f} to {high:+.1f}; {pairs won} pairs".format(**verdict.loc[("weights", "anxiety")]))
-verdict.unstack(level=1)["points"][["macro", *names]].loc[list(gaps)].astype(float).style.format("{:+.1f}").set_caption("points of F1 more than plain, mean over folds and seeds")
+gaps = {variant: 100 * (wide.xs(variant)[["f1", *names]] - wide.xs("plain")[["f1", *names]]).rename(columns={"f1": "macro"})
+        for variant in wide.index.unique("variant") if variant != "plain"}
+found = {variant: {column: power.paired(gap[column].dropna(), folds=wide.index.unique("fold").size) for column in gap} for variant, gap in gaps.items()}
+rarest, wins = found["weights"]["anxiety"], gaps["weights"]["anxiety"] > 0
+kl.reveal(guess, rarest.mean, unit=" points", text=f"95 % interval {rarest.low:+.1f} to {rarest.high:+.1f}; better in {wins.sum()} of {len(wins)} pairs")
+means = pd.DataFrame({variant: {column: one.mean for column, one in row.items()} for variant, row in found.items()}).T
+means.style.format("{:+.1f}").set_caption("points of F1 more than plain, mean over folds and seeds")
 
 # %%
-order = ["macro", *sorted(names, key=lambda emotion: counts[names.index(emotion)])]
-figure, axes = kl.plots.new(len(gaps), width=max(5, 2.1 * len(gaps) + 1.5), height=4.2, sharey=True, squeeze=False)
+order = ["macro", *sorted(names, key=lambda emotion: counts[names.index(emotion)])]   # the rarest first
+figure, axes = kl.plots.new(len(gaps), width=max(5, 2 * len(gaps) + 1.2), height=4.2, sharey=True, squeeze=False)
 for ax, (variant, gap) in zip(axes[0], gaps.items()):
+    if "weights" in variant or variant == "all":
+        ax.axvspan(10, 15, ymin=0.4, ymax=0.8, color=kl.plots.ORANGE, alpha=0.3)   # the claim: rows of the two rarest
     for row, column in enumerate(order):
-        found = verdict.loc[(variant, column)]
-        ax.plot(gap["f1" if column == "macro" else column], [row] * len(gap), ".", color=kl.plots.GREY, alpha=0.8)
-        ax.plot([found["low"], found["high"]], [row, row], color=kl.plots.BLUE, linewidth=2)
-        ax.plot(found["points"], row, "o", color=kl.plots.BLUE)
+        one = found[variant][column]
+        ax.plot(gap[column], [row] * len(gap), ".", color=kl.plots.GREY, alpha=0.8)
+        ax.plot([one.low, one.high], [row, row], color=kl.plots.BLUE, linewidth=2)
+        ax.plot(one.mean, row, "o", color=kl.plots.BLUE)
     ax.axvline(0, color=kl.plots.GREY, linewidth=1)
-    if "weights" in variant:
-        ax.axvspan(10, 15, color=kl.plots.ORANGE, alpha=0.25)
     ax.set(title=variant.replace("+", "\n+ "), xlabel="points")
 axes[0][0].set_yticks(range(len(order)), order)
-axes[0][0].invert_yaxis()
+axes[0][0].set_ylim(len(order) - 0.5, -0.5)
 figure
 
 # %% [markdown] tags=["en"]
-# A dot is one fold of one seed against *plain* on the same fold and seed; the bar is the 95 % interval of the mean; the orange band is the claim, for the variants with weights. The rarest class stands at the top, below the macro mean.
+# A dot is one fold of one seed against *plain* on the same fold and seed; the bar is the 95 % interval of the mean; the orange field is the claim, 10 to 15 points for the two rarest classes, which stand right below the macro mean.
 #
-# How to read it. A bar across zero is no finding, whatever its middle. A bar that ends left of the band refutes the claim *for these data and this encoder*: whoever has other data measures again. And look how far the dots lie
-# apart: a single fold can show almost any claim, in either direction. An author who tried once and liked what came out has published one dot.
+# How to read it. A bar across zero is no finding, whatever its middle. A bar that ends left of the orange field refutes the claim *for these data and this encoder*: whoever has other data measures again. A bar that reaches from zero into the field decides
+# nothing: 135 texts were too few for the question, and saying so is a result. And look how far the dots lie apart: a single fold can show almost any claim, in either direction. An author who tried once and liked what came out has published one dot.
 #
 # Two more things that the study knows. First, the flattery where there are more epochs to choose from:
 
 # %% [markdown] tags=["ko"]
-# 점 하나는 어떤 시드의 어떤 폴드를, 같은 시드 같은 폴드의 *plain*과 견준 것입니다. 막대는 평균의 95 % 구간이고, 주황색 띠는 가중치를 쓴 변형에 대한 주장이에요. 매크로 평균 바로 아래가 가장 드문 클래스입니다.
+# 점 하나는 어떤 시드의 어떤 폴드를, 같은 시드 같은 폴드의 *plain*과 견준 것입니다. 막대는 평균의 95 % 구간이고, 주황색 칸은 주장, 곧 매크로 평균 바로 아래에 있는 가장 드문 두 클래스가 10~15점 오른다는 것입니다.
 #
-# 읽는 법은 이렇습니다. 막대가 0을 걸치면, 가운데가 어디든 발견이 아닙니다. 막대가 띠의 왼쪽에서 끝나면 *이 데이터와 이 인코더에서는* 그 주장이 틀린 것이에요. 다른 데이터를 가진 사람은 다시 재야 합니다. 그리고 점들이 얼마나 흩어져
+# 읽는 법은 이렇습니다. 막대가 0을 걸치면, 가운데가 어디든 발견이 아닙니다. 막대가 주황색 칸의 왼쪽에서 끝나면 *이 데이터와 이 인코더에서는* 그 주장이 틀린 것이에요. 다른 데이터를 가진 사람은 다시 재야 합니다. 막대가 0에서 주황색 칸까지
+# 걸쳐 있으면 아무것도 판가름 나지 않은 것입니다. 135건으로는 모자란 질문이었고, 그렇게 말하는 것도 결과예요. 그리고 점들이 얼마나 흩어져
 # 있는지 보세요. 폴드 하나로는 어느 쪽이든 거의 아무 주장이나 보여 줄 수 있습니다. 한 번 해 보고 마음에 들어서 적은 사람은 점 하나를 발표한 것입니다.
 #
-# 실험이 알려 주는 것이 두 가지 더 있습니다. 먼저, 고를 에폭이 더 많을 때의 아첨입니다.
+# 실험이 알려 주는 것이 두 가지 더 있습니다. 먼저, 고를 에폭이 더 많을 때의 부풀림입니다.
 
 # %%
 flattery = 100 * (wide["f1_flattered"] - wide["f1"])
@@ -670,7 +668,7 @@ if study is not None:
 # 기록된 표에서 *smoothing*을 보세요. 클래스가 다섯이면 어떤 답에도 0.92보다 큰 확률을 주지 않도록 학습시킵니다(ε = 0.1이면 클래스마다 0.02씩, 나머지는 모두 정답에 줍니다. 안내서에 적힌 0.025와 0.9가 아니에요). 아직 지나치게 자신만만해지지 않은
 # 짧은 학습이라면 이것이 지나칠 수 있습니다. 온도는 1 아래로 내려가고 보정 오차는 커져요. 스무딩이 확률을 좋게 하는지는, 없을 때 모델이 얼마나 자신만만했는지에 달렸습니다. 온도는 거기에 맞추어 정하지만 ε은 그렇지 않습니다.
 #
-# ## 2점에는 몇 번이 필요할까
+# ## 2점을 말하려면 몇 번 돌려야 할까
 #
 # 이제 이런 표 뒤에 늘 숨어 있는 질문입니다. 설정이 둘 있는데 하나가 2점 높습니다. 정말일까요? 중요한 것은 짝지은 실행 사이의 *차이*가 얼마나 흩어지는가입니다. 폴드도 시드도 같은 것끼리 짝을 짓습니다. 먼저 위에서 돌린 두
 # 변형을 폴드별로 봅시다.
@@ -708,7 +706,7 @@ print(f"weights - plain: {careless.mean:+.1f} points; 95 % interval {careless.lo
 guess = kl.predict("9.d", {"1": 1, "3": 3, "10": 10, "30": 30, "100": 100})
 
 # %%
-spread = max(float(gaps["weights"]["f1"].std(ddof=1)), 0.3)                   # of the recorded study where there is one
+spread = max(float(gaps["weights"]["macro"].std(ddof=1)), 0.3)                   # of the recorded study where there is one
 needed = power.runs_needed(2.0, spread)
 kl.reveal(guess, needed, unit=" pairs", text=f"sd of the paired differences: {spread:.1f} points, from {len(gaps['weights'])} pairs")
 
@@ -722,7 +720,7 @@ left.set_xticks([2, 5, 10, 20, 50, 100, 200], ["2", "5", "10", "20", "50", "100"
 left.minorticks_off()
 left.axhline(0.8, color=kl.plots.GREY, linestyle="--", linewidth=1)
 points = np.linspace(0.75, 6, 40)
-unpaired = float(np.hypot(*(100 * wide.loc[v, "f1"].std(ddof=1) for v in ("plain", "weights")))) or spread
+unpaired = float(np.hypot(*(100 * wide.xs(v)["f1"].std(ddof=1) for v in ("plain", "weights")))) or spread
 kl.plots.lines({"paired: same fold, same seed": [power.runs_needed(p, spread) for p in points], "unpaired": [power.runs_needed(p, max(unpaired, 0.3)) for p in points]}, x=points,
                xlabel="true difference, points", ylabel="runs of each setting", ax=right, title="Runs for a power of 80 %")
 right.set_yscale("log")
@@ -747,7 +745,7 @@ figure
 # 왼쪽은 무엇을 기대할 수 있는지입니다. 차이가 절반이면 실행은 네 배 필요해요. 평균의 흩어짐은 횟수의 제곱근으로만 줄어들거든요. 오른쪽은 짝짓기의 값입니다. 두 설정에 같은 폴드와 시드를 주면 함께 겪는 것, 여기서는 폴드의 난이도가 지워집니다. 어떤 사람의 실행을 다른 사람의 실행과
 # 견주면 아무것도 지워지지 않아요. 두 실행에 공통된 몫이 클수록 두 곡선의 사이가 벌어집니다.
 #
-# 그러니 한 번씩 돌려 보고 적은 *+2점*은, 이만큼 흩어진다면 한쪽을 살짝 누른 동전 던지기입니다. 거짓이라는 말이 아니라, 모른다는 말이에요.
+# 그러니 한 번씩 돌려 보고 적은 *+2점*은, 이만큼 흩어진다면 한쪽으로 살짝 기운 동전 던지기입니다. 거짓이라는 말이 아니라, 모른다는 말이에요.
 #
 # ### 연습 9.4 · 몇 번 돌려야 할까
 # ●●●●○ · 15분
