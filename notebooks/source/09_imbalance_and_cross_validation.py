@@ -220,7 +220,7 @@ pd.DataFrame({name: np.bincount(labels[rows], minlength=len(names)) for name, ro
              | {"different texts": np.bincount(labels[np.unique(drawn["resampled"])], minlength=len(names))}, index=names)
 
 # %% [markdown] tags=["en"]
-# One epoch each. A rare text comes twice or three times, some of the neutral ones sit this epoch out and come in another.
+# One epoch each. An anxious text comes two or three times, and some of the neutral ones sit this epoch out and come in another.
 #
 # ## Test on every text
 #
@@ -228,7 +228,7 @@ pd.DataFrame({name: np.bincount(labels[rows], minlength=len(names)) for name, ro
 # 9 of the 13: what may its true recall be?
 
 # %% [markdown] tags=["ko"]
-# 각각 한 에폭입니다. 드문 글은 두세 번 나오고, 중립 글 가운데 일부는 이번 에폭을 쉬었다가 다른 에폭에 나옵니다.
+# 각각 한 에폭입니다. 불안한 글은 두세 번씩 나오고, 중립 글 가운데 일부는 이번 에폭을 쉬었다가 다른 에폭에 나옵니다.
 #
 # ## 모든 글로 시험하기
 #
@@ -457,7 +457,7 @@ pd.DataFrame(columns, index=names).style.format("{:.2f}", subset=["precision", "
 
 # %% [markdown] tags=["en"]
 # Read *times said* first, then recall (재현율: of the anxious texts, how many were found) and precision (정밀도: of those called anxious, how many are). Weights make rare answers cheaper to give.
-# What recall gains that way precision tends to lose, and F1, which is their balance, moves by less than either. If a missed anxious text costs you more than a false alarm,
+# What recall gains that way precision tends to lose, and F1, which is their balance, usually moves by less than either. If a missed anxious text costs you more than a false alarm,
 # the exchange may be just what you want: then say so, and report recall. It is not the same as a better model.
 #
 # ## What the techniques bring, over seeds
@@ -470,7 +470,7 @@ pd.DataFrame(columns, index=names).style.format("{:.2f}", subset=["precision", "
 
 # %% [markdown] tags=["ko"]
 # *times said*(그렇게 말한 횟수)를 먼저 보고, 재현율(recall: 불안한 글 가운데 찾아낸 비율)과 정밀도(precision: 불안하다고 한 글 가운데 맞은 비율)를 보세요. 가중치를 주면 드문 답을 내놓기가
-# 쉬워집니다. 그렇게 해서 재현율이 얻는 만큼을 정밀도가 잃기 쉽고, 둘의 균형인 F1은 어느 쪽보다도 적게 움직여요. 불안한 글을 놓치는 것이 헛짚는 것보다 더 아프다면 그 맞바꿈이 바로 원하는 것일 수
+# 쉬워집니다. 그렇게 해서 재현율이 얻는 만큼을 정밀도가 잃기 쉽고, 둘의 균형인 F1은 대개 어느 쪽보다도 적게 움직여요. 불안한 글을 놓치는 것이 헛짚는 것보다 더 아프다면 그 맞바꿈이 바로 원하는 것일 수
 # 있습니다. 그렇다면 그렇게 말하고 재현율을 보고하세요. 하지만 더 좋은 모델이 된 것과는 다릅니다.
 #
 # ## 시드 여럿으로 본 기법들의 값
@@ -518,10 +518,10 @@ means.style.format("{:+.1f}").set_caption("points of F1 more than plain, mean ov
 
 # %%
 order = ["macro", *sorted(names, key=lambda emotion: counts[names.index(emotion)])]   # the rarest first
-figure, axes = kl.plots.new(len(gaps), width=max(5, 2 * len(gaps) + 1.2), height=4.2, sharey=True, squeeze=False)
+figure, axes = kl.plots.new(len(gaps), width=max(5, 2 * len(gaps) + 1.2), height=4.2, sharex=True, sharey=True, squeeze=False)
 for ax, (variant, gap) in zip(axes[0], gaps.items()):
     if "weights" in variant or variant == "all":
-        ax.axvspan(10, 15, ymin=0.4, ymax=0.8, color=kl.plots.ORANGE, alpha=0.3)   # the claim: rows of the two rarest
+        ax.axvspan(10, 15, ymin=0.5, ymax=5 / 6, color=kl.plots.ORANGE, alpha=0.3)   # the claim: rows of the two rarest
     for row, column in enumerate(order):
         one = found[variant][column]
         ax.plot(gap[column], [row] * len(gap), ".", color=kl.plots.GREY, alpha=0.8)
