@@ -391,8 +391,11 @@ def cross_validate(weighted):
     return held_out, watches
 
 with kl.measure.stopwatch() as clock:
-    runs = {"plain": cross_validate(weighted=False), "weights": cross_validate(weighted=True)}
-print(f"{2 * K} trainings, {clock.seconds:.0f} seconds")
+    runs = {"plain": cross_validate(weighted=False)}
+print(f"{K} trainings, {clock.seconds:.0f} seconds")
+
+# %%
+runs["weights"] = cross_validate(weighted=True)                              # the same folds, the same seed, the same start
 
 # %%
 def f1_of(logits, rows):
