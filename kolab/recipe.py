@@ -22,6 +22,8 @@ class DataConfig:
     or kote. path: the folder or zip of aihub; of another corpus a folder of your own, instead of the bundled reviews or
     of what `kolab fetch` has brought. seed: of the split. classes: of nsmc, 2 or, by rating, 3. groups: of kote, its
     seven groups of emotions instead of the 44.
+
+    workers: processes that make batches ahead of time; see `kolab.batching.make_loaders`.
     """
 
     name: str = "reviews"
@@ -32,6 +34,7 @@ class DataConfig:
     rows: int | None = None  # at most so many training rows: for a quick try
     classes: int | None = None
     groups: bool = False
+    workers: int = 0
 
     def __post_init__(self):
         known = [*SINGLE_LABEL, *MULTI_LABEL]
@@ -58,6 +61,8 @@ class DataConfig:
             )
         if self.groups and self.name != "kote":
             raise ConfigError(f"data.groups is for data.name=kote; {self.name} have no groups.")
+        if isinstance(self.workers, bool) or self.workers < 0:
+            raise ConfigError(f"data.workers is {self.workers!r}; it has to be a whole number of at least 0.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,6 +241,7 @@ def prepare(recipe: Recipe) -> Prepared:
         batch_size=recipe.data.batch_size,
         max_length=recipe.data.max_length,
         seed=recipe.train.seed,
+        workers=recipe.data.workers,
     )
     return Prepared(recipe, data, loaders, model, tokenizer, make_loss(recipe, data["train"]))
 
@@ -243,14 +249,12 @@ def prepare(recipe: Recipe) -> Prepared:
 def make_loss(recipe: Recipe, train: Any) -> torch.nn.Module:
     """The loss that a recipe names; "balanced" weights are counted on the training rows."""
     from kolab import multilabel
-    from kolab.losses import BinaryCrossEntropy, CrossEntropy
+    from kolab.losses import BinaryCrossEntropy, CrossEntropy, balanced_weights
 
     balanced = recipe.loss.class_weights == "balanced"
     if recipe.data.name in MULTI_LABEL:
         return BinaryCrossEntropy(multilabel.pos_weight(train["labels"][:]) if balanced else None)
     weight = None
     if balanced:
-        classes = len(multilabel.label_names(train))
-        counts = torch.bincount(torch.tensor(train["label"][:]), minlength=classes).clamp_min(1)
-        weight = counts.sum() / (classes * counts)
+        weight = balanced_weights(train["label"][:], len(multilabel.label_names(train)))
     return CrossEntropy(weight, recipe.loss.smoothing)
