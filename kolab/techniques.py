@@ -155,8 +155,8 @@ def differences(
     the same batches in the same order. scale: 100 gives points. Comparisons with no complete pair are left out.
 
     Returns one row a comparison: `mean`, `low` and `high` (Student's t interval of the mean at `level`; NaN for a
-    single seed), `smallest`, `largest`, `better` (seeds in favour), `seeds`. A level of 0.95 leaves one comparison in twenty
-    that shows something where nothing is.
+    single seed), `smallest`, `largest`, `better` (seeds in favour), `seeds`. A level of 0.95 leaves one
+    comparison in twenty that shows something where nothing is.
 
     >>> rows = [("plain", 0, 0.70), ("plain", 1, 0.72), ("cosine", 0, 0.71), ("cosine", 1, 0.75)]
     >>> found = differences(pd.DataFrame(rows, columns=["variant", "seed", "macro_f1"]))

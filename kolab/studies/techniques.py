@@ -2,8 +2,8 @@
 
 The recipe is the plain training. Every variant of `kolab/techniques.py` (or those that `study.variants` names) × seed
 is one training; a variant and the plain one share the seed, so the same head, the same batches in the same order, and
-are compared in pairs. Validation and test serve together as held-out examples, since no variant but the best epoch's picks
-anything by a score; that one picks on one half and is scored on the other, both ways round.
+are compared in pairs. Validation and test serve together as held-out examples, since no variant but the best epoch's
+picks anything by a score; that one picks on one half and is scored on the other, both ways round.
 """
 
 import dataclasses
@@ -186,8 +186,9 @@ def about(recipe: Recipe, examples: int, held_out: int, rows: list[dict]) -> dic
         "encoder": "; ".join(described(name) for name in recipe.study.encoders),
         "seeds": len({row["seed"] for row in rows}),
         "plain": f"AdamW at {train.lr:g}, {train.epochs} epochs of batches of {recipe.data.batch_size}, "
-        f"{train.schedule} schedule, warm-up {train.warmup:g}, weight decay {train.weight_decay:g}, clipping {train.max_grad_norm}, "
-        f"the encoder's own dropout, smoothing {recipe.loss.smoothing:g}, the last epoch",
+        f"{train.schedule} schedule, warm-up {train.warmup:g}, weight decay {train.weight_decay:g}, "
+        f"clipping {train.max_grad_norm}, the encoder's own dropout, smoothing {recipe.loss.smoothing:g}, "
+        "the last epoch",
         "precision": train.precision,
         "ece": "10 bins of confidence",
     }
