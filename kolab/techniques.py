@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from kolab.errors import DataError
+from kolab.power import paired
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,11 +180,11 @@ def differences(
 
 
 def _summary(gaps: np.ndarray, level: float) -> dict[str, float]:
-    half = np.nan
+    low = high = np.nan
     if len(gaps) > 1:
-        half = float(stats.t.ppf((1 + level) / 2, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps)))
-    mean = round(float(gaps.mean()), 6)
+        found = paired(gaps, level=level)
+        low, high = found.low, found.high
     return {
-        "mean": mean, "low": mean - half, "high": mean + half, "smallest": float(gaps.min()),
+        "mean": round(float(gaps.mean()), 6), "low": low, "high": high, "smallest": float(gaps.min()),
         "largest": float(gaps.max()), "better": int((gaps > 0).sum()), "seeds": len(gaps),
     }  # fmt: skip

@@ -21,7 +21,7 @@ from kolab.batching import make_loaders, tokenize
 from kolab.calibration import ece
 from kolab.dropout import set_dropout
 from kolab.errors import ConfigError
-from kolab.losses import CrossEntropy
+from kolab.losses import CrossEntropy, balanced_weights
 from kolab.metrics import classification_metrics, macro_f1
 from kolab.model import Classifier
 from kolab.recipe import Recipe, load_data
@@ -138,8 +138,7 @@ class _Parts:
             split: tokenize(part, self._tokenizer, max_length=recipe.data.max_length)
             for split, part in (("train", train), ("validation", held_out))
         }
-        counts = torch.bincount(torch.tensor(train["label"][:]), minlength=len(labels)).clamp_min(1)
-        self.balance = counts.sum() / (len(labels) * counts)
+        self.balance = balanced_weights(train["label"][:], len(labels))
 
     def loaders(self, seed: int) -> Any:
         """Batches in the seed's order."""
