@@ -69,7 +69,7 @@ def test_the_one_line_of_each_technique_names_things_that_are_there():
             assert callable(eval(technique.line.split("(")[0], found))
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(
     gaps=st.lists(st.floats(-0.2, 0.2), min_size=2, max_size=8),
     spread=st.floats(0.0, 0.3),
