@@ -14,7 +14,7 @@
 # # 8. Schedules and regularisation
 #
 # *A much-read list recommends sixteen techniques for fine-tuning and measures none of them. You will build the ones that matter, find three
-# that do nothing the way they are published, and then let all sixteen run against a plain training, in pairs, over seeds.*
+# that do not do what they promise the way they are published, and then let all sixteen run against a plain training, in pairs, over seeds.*
 #
 # | you will be able to | time | you need |
 # |---|---|---|
@@ -27,7 +27,7 @@
 # %% [markdown] tags=["ko"]
 # # 8. 스케줄과 정규화
 #
-# *미세 조정에 좋다는 기법 열여섯 가지를 권하면서 정작 하나도 재 보지 않은 글이 있습니다. 그 가운데 중요한 것을 직접 만들어 보고, 실린 코드대로 하면 아무 일도 하지 않는 것 세 가지를 찾아내고,
+# *미세 조정에 좋다는 기법 열여섯 가지를 권하면서 정작 하나도 재 보지 않은 글이 있습니다. 그 가운데 중요한 것을 직접 만들어 보고, 실린 코드대로 하면 약속한 일을 하지 않는 것 세 가지를 찾아내고,
 # 마지막에는 열여섯 가지를 모두 평범한 학습과 짝지어 시드를 바꿔 가며 겨뤄 봅니다.*
 #
 # | 할 수 있게 되는 것 | 시간 | 준비물 |
@@ -728,10 +728,10 @@ ax.legend(fontsize=8)
 figure
 
 # %% [markdown] tags=["en"]
-# A limit meant for accidents, and nearly every step is one. At 0.5 no gradient keeps its length: that is not clipping any more, it is normalising. Does it matter? SGD's step is as long as the gradient. Adam's step is not: it divides the length out again.
+# A limit meant for accidents, and nearly every step is one. At 0.5 hardly a gradient keeps its length: that is not clipping any more, it is normalising. Does it matter? SGD's step is as long as the gradient. Adam's step is not: it divides the length out again.
 
 # %% [markdown] tags=["ko"]
-# 사고에 대비한 한계인데 거의 모든 스텝이 사고인 셈입니다. 0.5에서는 제 길이를 지키는 그래디언트가 하나도 없어요. 이쯤 되면 클리핑이 아니라 정규화입니다. 그래서 무엇이 달라질까요? SGD의 걸음은 그래디언트만큼 깁니다. Adam의 걸음은 그렇지 않아요. 길이를 다시 나누어 없애니까요.
+# 사고에 대비한 한계인데 거의 모든 스텝이 사고인 셈입니다. 0.5에서는 제 길이를 지키는 그래디언트가 거의 없어요. 이쯤 되면 클리핑이 아니라 정규화입니다. 그래서 무엇이 달라질까요? SGD의 걸음은 그래디언트만큼 깁니다. Adam의 걸음은 그렇지 않아요. 길이를 다시 나누어 없애니까요.
 
 # %%
 def walked(optimizer, clip):
@@ -978,4 +978,4 @@ pd.DataFrame([judged(*claim) for claim in claims]).style.hide(axis="index").set_
 # - 늘 걸리는 클리핑은 Adam 아래에서 하는 일이 거의 없습니다. 조기 종료는 얼마나 학습해야 할지 모를 때 씁니다.
 # - 한 가지만 바꾸고, 같은 시드로, 여러 시드에서, 구간과 함께, 그리고 *아무것도 안 한 것*을 나란히.
 #
-# **다음으로.** 9강은 드문 클래스, 그리고 주장 하나에 시드와 겹(fold)이 몇 개 필요한지를 다룹니다. `kl.progress()`로 지금까지 한 것을 볼 수 있어요.
+# **다음으로.** 9강은 드문 클래스, 그리고 주장 하나에 시드와 폴드(fold)가 몇 개 필요한지를 다룹니다. `kl.progress()`로 지금까지 한 것을 볼 수 있어요.
