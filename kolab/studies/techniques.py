@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from kolab import measure, studies
+from kolab import engine, measure, studies
 from kolab.batching import make_loaders, tokenize
 from kolab.calibration import ece
 from kolab.dropout import set_dropout
@@ -180,6 +180,7 @@ def _held_out(splits: Any, at_most: int | None) -> Any:
 def about(recipe: Recipe, examples: int, held_out: int, rows: list[dict]) -> dict[str, Any]:
     """What a reader needs to judge the table."""
     train = recipe.train
+    device = torch.device("cpu") if train.device == "cpu" else engine.default_device()
     return {
         "data": f"{recipe.data.name}: {examples:,} texts to learn from, {held_out:,} held out",
         "encoder": "; ".join(described(name) for name in recipe.study.encoders),
@@ -188,7 +189,7 @@ def about(recipe: Recipe, examples: int, held_out: int, rows: list[dict]) -> dic
         f"{train.schedule} schedule, warm-up {train.warmup:g}, weight decay {train.weight_decay:g}, "
         f"clipping {train.max_grad_norm}, the encoder's own dropout, smoothing {recipe.loss.smoothing:g}, "
         "the last epoch",
-        "precision": train.precision,
+        "precision": engine.resolve_precision(train.precision, device),
         "ece": "10 bins of confidence",
     }
 
