@@ -744,7 +744,7 @@ walks = pd.DataFrame({name: {limit: walked(way, clip) for limit, clip in limits.
 (walks / walks.loc["none"]).rename_axis("limit").style.format("{:.3f}").set_caption("Distance walked, as a share of the walk without clipping")
 
 # %% [markdown] tags=["en"]
-# With a limit of 0.01 SGD all but stands still, while AdamW walks nearly as far as before (the rest is the ε in its denominator, which begins to count when gradients are that small). So a limit that always bites does next to nothing to AdamW. What clipping does there is to keep *one* outlier from counting for many steps: from Adam's running averages, which forget a huge gradient only slowly.
+# With a limit of 0.01 SGD all but stands still, while AdamW walks about as far as before. So a limit that always bites does next to nothing to AdamW. What clipping does there is to keep *one* outlier from counting for many steps: from Adam's running averages, which forget a huge gradient only slowly.
 #
 # ## Early stopping
 #
@@ -758,7 +758,7 @@ walks = pd.DataFrame({name: {limit: walked(way, clip) for limit, clip in limits.
 # Stuck? `kl.hint("8.4")`.
 
 # %% [markdown] tags=["ko"]
-# 한계가 0.01이면 SGD는 거의 제자리에 서 있지만 AdamW는 전과 다름없이 걷습니다(모자라는 만큼은 분모에 있는 ε 탓이에요. 그래디언트가 이쯤 작아지면 ε이 무게를 갖기 시작하거든요). 늘 걸리는 클리핑은 AdamW에게 하는 일이 거의 없다는 뜻이에요. 여기서 클리핑이 하는 일은 *하나* 튀는 그래디언트가 여러 스텝에 걸쳐 힘을 쓰지 못하게 하는 것입니다. Adam의 이동 평균은 커다란 그래디언트를 아주 천천히
+# 한계가 0.01이면 SGD는 거의 제자리에 서 있지만 AdamW는 전과 다름없이 걷습니다. 늘 걸리는 클리핑은 AdamW에게 하는 일이 거의 없다는 뜻이에요. 여기서 클리핑이 하는 일은 *하나* 튀는 그래디언트가 여러 스텝에 걸쳐 힘을 쓰지 못하게 하는 것입니다. Adam의 이동 평균은 커다란 그래디언트를 아주 천천히
 # 잊으니까요.
 #
 # ## 조기 종료
