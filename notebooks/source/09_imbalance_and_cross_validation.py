@@ -727,7 +727,7 @@ unpaired = float(np.hypot(*(100 * wide.xs(v)["f1"].std(ddof=1) for v in ("plain"
 kl.plots.lines({"paired: same fold, same seed": [power.runs_needed(p, spread) for p in points], "unpaired": [power.runs_needed(p, max(unpaired, 0.3)) for p in points]}, x=points,
                xlabel="true difference, points", ylabel="runs of each setting", ax=right, title="Runs for a power of 80 %")
 right.set_yscale("log")
-right.set_yticks([2, 5, 10, 20, 50, 100, 200], ["2", "5", "10", "20", "50", "100", "200"])
+right.set_yticks([2, 5, 10, 20, 50, 100, 200, 500, 1000], ["2", "5", "10", "20", "50", "100", "200", "500", "1,000"])
 right.minorticks_off()
 figure
 
