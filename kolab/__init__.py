@@ -15,14 +15,15 @@ _HOME = {
     "setup": "lesson", "pick": "lesson", "predict": "lesson", "reveal": "lesson", "hint": "lesson",
     "check": "lesson", "progress": "lesson",
     "load_reviews": "data", "load_emotions": "data", "load_aihub": "data", "audit": "data", "split": "data",
+    "load_nsmc": "corpora", "load_kote": "corpora", "load_unsmile": "corpora",
     "clean": "text",
     "make_loaders": "batching",
     "load_encoder": "model", "Classifier": "model",
     "TrainConfig": "train", "fit": "train", "evaluate": "train",
 }  # fmt: skip
 _MODULES = (
-    "batching", "checkpoint", "checks", "data", "errors", "lesson", "lora", "losses", "measure", "metrics", "model",
-    "optim", "plots", "text", "train", "widgets",
+    "batching", "checkpoint", "checks", "data", "decide", "ensemble", "errors", "lesson", "lora", "losses", "measure",
+    "metrics", "model", "multilabel", "optim", "plots", "text", "train", "widgets",
 )  # fmt: skip
 
 __all__ = sorted([*_HOME, *_MODULES])

@@ -6,10 +6,12 @@ turns the first such row into an error that names it.
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+import numpy as np
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, concatenate_datasets
 
 from .aihub import FEATURES, read_files
 from .auditing import Audit, Located, inspect
@@ -18,8 +20,8 @@ from .splits import split
 from .text import clean, near_key
 
 __all__ = [
-    "AIHUB_FEATURES", "DATA", "EMOTIONS", "POLARITY", "Audit", "audit", "data_path", "load_aihub", "load_emotions",
-    "load_reviews", "near_key", "split",
+    "AIHUB_FEATURES", "DATA", "EMOTIONS", "POLARITY", "Audit", "audit", "data_path", "load_aihub", "load_aspects",
+    "load_emotions", "load_reviews", "near_key", "split",
 ]  # fmt: skip
 
 POLARITY = ("부정", "중립", "긍정")  # labels 0, 1, 2
@@ -102,6 +104,34 @@ def load_reviews(*, seed: int = 0, strict: bool = False, raw: bool = False) -> D
     with data_path("it_reviews", "style.csv").open(encoding="utf-8", newline="") as file:
         styles = {line["Index"]: line["style"] for line in csv.DictReader(file)}
     return split(dataset.add_column("style", [styles[index] for index in dataset["index"][:]]), seed=seed)
+
+
+def load_aspects(path: str | Path | None = None, *, seed: int = 0, least: int = 20) -> DatasetDict:
+    """Reviews with the aspects they speak of: many labels a text, or none. Train, validation and test (80/10/10).
+
+    path: a corpus as for :func:`load_aihub`; without it the bundled reviews. least: an aspect that fewer reviews have
+    is no label. Columns: text, labels (a row of 0 and 1 in float32, the most frequent aspect first), product, and style
+    for the bundled reviews. `kolab.multilabel.label_names` gives the aspects' names. Each split holds its share of
+    every aspect, also of the rare ones: rows are dealt out by the rarest aspect they have.
+
+    Raises DataError as `load_aihub`, and when no aspect is left.
+    """
+    from .multilabel import make_dataset, rarest_of_each  # here: it needs torch, and the other loaders do not
+
+    if path is None:
+        splits = load_reviews(seed=seed)
+        dataset = concatenate_datasets([splits[name] for name in splits])
+    else:
+        dataset = load_aihub(path)
+    found = [{aspect["aspect"] for aspect in row} for row in dataset["aspects"][:]]
+    often = Counter(name for row in found for name in row)
+    names = [name for name, count in sorted(often.items(), key=lambda at: (-at[1], at[0])) if count >= least]
+    if not names:
+        raise DataError(f"{path}: no aspect has {least} reviews; these are all there are: {dict(often)}.")
+    labels = np.array([[name in row for name in names] for row in found], dtype=np.float32)
+    columns = {name: dataset[name][:] for name in ("product", "style") if name in dataset.column_names}
+    made = make_dataset(dataset["text"][:], labels, names, **columns, rarest=rarest_of_each(labels))
+    return split(made, seed=seed, stratify="rarest").remove_columns("rarest")
 
 
 def load_emotions(*, seed: int = 0) -> DatasetDict:

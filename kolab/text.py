@@ -7,6 +7,7 @@ True
 """
 
 import html
+import random
 import re
 import unicodedata
 from html.entities import html5
@@ -86,3 +87,24 @@ def near_key(text: str) -> str:
     text = clean(text)
     letters = "".join(c for c in unicodedata.normalize("NFKC", text).lower() if c.isalnum())
     return unicodedata.normalize("NFKC", letters) or "".join(text.split())
+
+
+def aeda(text: str, *, seed: int = 0, marks: str = ".;?:!,") -> str:
+    """The same words in the same order, with some marks between them: An Easier Data Augmentation.
+
+    From one mark to a third of the number of words (and one more), each a word of its own, before different words;
+    which and where is drawn from `seed`. Nothing is ever put *into* a word, so the tokenizer sees the same pieces as
+    before: that is the point of the method (Karimi, Rossi and Prati, 2021, AEDA: An Easier Data Augmentation Technique
+    for Text Classification). White space becomes single blanks.
+
+    >>> aeda("배송도 빠르고 화면도 밝아요", seed=1)
+    '배송도 빠르고 화면도 , 밝아요'
+    """
+    words, draw = text.split(), random.Random(seed)
+    if not words:
+        return text
+    places = set(draw.sample(range(len(words)), draw.randint(1, len(words) // 3 + 1)))
+    changed: list[str] = []
+    for place, word in enumerate(words):
+        changed += [draw.choice(marks), word] if place in places else [word]
+    return " ".join(changed)

@@ -125,6 +125,43 @@ def test_load_emotions():
     assert counts == dict(enumerate((210, 135, 285, 330, 540)))
 
 
+def test_load_aspects():
+    splits = kl.data.load_aspects()
+    names = kl.multilabel.label_names(splits)
+    assert [len(part) for part in splits.values()] == [3519, 440, 439] and len(names) == 15
+    reviews = {row["text"]: row for part in kl.load_reviews().values() for row in part}
+    counted = Counter()
+    for part in splits.values():
+        assert set(part.column_names) == {"text", "labels", "product", "style"}
+        for row in part.select(range(200)):
+            carried = {name for name, value in zip(names, row["labels"], strict=True) if value}
+            assert carried == {aspect["aspect"] for aspect in reviews[row["text"]]["aspects"]}
+        found = kl.multilabel.counts(part["labels"][:])
+        counted.update(dict(zip(names, found.tolist(), strict=True)))
+        shares = found / len(part)
+        if part is splits["train"]:
+            whole = shares
+        assert (abs(shares / whole - 1) < 0.35).all()  # the rare ones are spread as the others are
+    assert list(counted.values()) == sorted(counted.values(), reverse=True)
+    assert counted["배송"] == 157 and sum(counted.values()) == 5300
+    assert kl.data.load_aspects(seed=1)["test"]["text"][:] != splits["test"]["text"][:]
+
+
+def test_load_aspects_of_another_corpus(tmp_path):
+    aspects = [
+        [{"Aspect": name} for name in names] for names in (["색상", "핏"], ["색상"], [], ["핏", "핏"], ["끈"])
+    ]
+    rows = [
+        row(f"{number}번째 옷이에요", Aspects=aspects[number % 5], Index=str(number)) for number in range(100)
+    ]
+    write(tmp_path, rows)
+    splits = kl.data.load_aspects(tmp_path, least=30)
+    assert kl.multilabel.label_names(splits) == ["색상", "핏"]
+    assert sum(map(len, splits.values())) == 100
+    with pytest.raises(DataError, match="no aspect has 50"):
+        kl.data.load_aspects(tmp_path, least=50)
+
+
 def test_missing_data_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(kl.data, "DATA", tmp_path)
     with pytest.raises(DataError, match="KOLAB_DATA"):
@@ -179,7 +216,8 @@ def test_zip_never_leaves_its_place(tmp_path):
     inside.mkdir()
     with zipfile.ZipFile(inside / "evil.zip", "w") as archive:
         archive.writestr("../../evil.json", json.dumps([row()]))
-    kl.load_aihub(inside / "evil.zip")
+    with pytest.raises(DataError, match=r"the entry '\.\./\.\./evil\.json' points outside"):
+        kl.load_aihub(inside / "evil.zip")
     assert [p.name for p in tmp_path.rglob("*")] == ["in", "evil.zip"]
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kolab.text import clean, has_html, near_key
+from kolab.text import aeda, clean, has_html, near_key
 
 KOREAN = st.text(
     alphabet=st.sampled_from("가각힣ㄱㅋㅠ하하ㅎab1Ａ①&<>;#br/ pltam!~^\n\t\u200b\u200d\ufe0f👍\x00\ud83dé́")
@@ -61,3 +61,35 @@ def test_near_key_keeps_texts_without_letters_apart():
 def test_near_key_tells_different_texts_apart():
     assert near_key("굿 ㅋㅋ") != near_key("굿")
     assert near_key("안 좋아요") != near_key("좋아요")
+
+
+@given(KOREAN, st.integers(0, 10_000))
+def test_aeda_puts_marks_between_words_and_changes_none(text, seed):
+    words = text.split()
+    changed = aeda(text, seed=seed).split()
+    extra = len(changed) - len(words)
+    assert extra == 0 if not words else 1 <= extra <= len(words) // 3 + 1
+    left, marks = list(words), 0
+    for piece in changed:  # whatever is not the next word has to be a mark: a text may have such words itself
+        if left and piece == left[0]:
+            left.pop(0)
+        else:
+            marks += 1
+            assert piece in ".;?:!,"
+    assert not left and marks == extra
+    assert aeda(text, seed=seed).split() == changed
+
+
+def test_aeda_draws_places_numbers_and_marks_from_its_seed():
+    text = " ".join("가나다라마바사아자차카타")
+    found = [aeda(text, seed=seed) for seed in range(200)]
+    assert found[0] == aeda(text, seed=0) and len(set(found)) > 150
+    assert {len(changed.split()) - 12 for changed in found} == {1, 2, 3, 4, 5}
+    assert {mark for changed in found for mark in changed.split() if len(mark) and mark in ".;?:!,"} == set(
+        ".;?:!,"
+    )
+    assert {changed.split()[0] in ".;?:!," for changed in found} == {
+        True,
+        False,
+    }  # also before the first word
+    assert not any(changed.split()[-1] in ".;?:!," for changed in found)
