@@ -75,7 +75,9 @@ def test_the_recipe_is_the_guides_seven_techniques():
         if getattr(getattr(recipe, part), field) != off
     ]
     assert len(changed) == 7
-    dataclasses.replace(recipe, study=dataclasses.replace(recipe.study, variants=[*bench.VARIANTS, "all"]))  # no error
+    dataclasses.replace(
+        recipe, study=dataclasses.replace(recipe.study, variants=[*bench.VARIANTS, "all"])
+    )  # no error
 
 
 def test_a_fold_is_neither_trained_on_nor_chosen_by():

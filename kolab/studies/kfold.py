@@ -14,6 +14,7 @@ reports. What it would have reported, had it chosen too, is kept beside it: `f1_
 import copy
 import dataclasses
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,13 @@ from sklearn.metrics import confusion_matrix
 
 from kolab import calibration, measure, studies
 from kolab.batching import Loaders, make_loaders, tokenize
+from kolab.encoders import check_name
 from kolab.errors import ConfigError
 from kolab.losses import CrossEntropy, balanced_weights
 from kolab.metrics import classification_metrics
 from kolab.model import Classifier, load_encoder
 from kolab.power import paired
-from kolab.recipe import Recipe, load_data
+from kolab.recipe import MULTI_LABEL, Recipe, load_data
 from kolab.sampling import balanced
 from kolab.splits import folds, split
 from kolab.studies.encoders import described, encoder_of
@@ -73,9 +75,7 @@ def techniques(variant: str) -> set[str]:
 def varied(recipe: Recipe, variant: str) -> Recipe:
     """The recipe with those techniques alone that the variant names."""
     on = techniques(variant)
-    recipe = dataclasses.replace(
-        recipe, study=dataclasses.replace(recipe.study, kind=None)
-    )  # one training now
+    recipe = dataclasses.replace(recipe, study=dataclasses.replace(recipe.study, variants=[variant]))
     for name, (part, field, off) in TECHNIQUES.items():
         if name not in on:
             whole = dataclasses.replace(getattr(recipe, part), **{field: off})
@@ -85,6 +85,11 @@ def varied(recipe: Recipe, variant: str) -> Recipe:
 
 def check(recipe: Recipe) -> None:
     """Raises ConfigError for variants that are unknown, or that switch on what the recipe does not set."""
+    if recipe.data.name in MULTI_LABEL:
+        raise ConfigError(
+            f"study.kind=kfold compares F1 of single labels; the texts of data.name={recipe.data.name} carry several."
+        )
+    check_name(re.sub(r"\[:\d+\]$", "", recipe.model.encoder))
     if not recipe.study.variants:
         raise ConfigError(
             "study.variants is empty: name what is to be compared, such as [plain, weights, all]."

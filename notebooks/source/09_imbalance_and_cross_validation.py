@@ -706,7 +706,7 @@ print(f"weights - plain: {careless.mean:+.1f} points; 95 % interval {careless.lo
 # 여기서 잰 흩어짐을 서로 독립인 실행의 것으로 치고, 진짜 차이가 2점이라고 합시다. 다섯 번에 네 번은 그 차이를 찾아내려면(*검정력*(power) 80 %) 짝지은 실행이 몇 쌍 필요할까요?
 
 # %%
-guess = kl.predict("9.d", {"1": 1, "3": 3, "10": 10, "30": 30, "100": 100})
+guess = kl.predict("9.d", {"2": 2, "5": 5, "10": 10, "20": 20, "50": 50})
 
 # %%
 spread = max(float(gaps["weights"]["macro"].std(ddof=1)), 0.3)                   # of the recorded study where there is one
@@ -727,7 +727,7 @@ unpaired = float(np.hypot(*(100 * wide.xs(v)["f1"].std(ddof=1) for v in ("plain"
 kl.plots.lines({"paired: same fold, same seed": [power.runs_needed(p, spread) for p in points], "unpaired": [power.runs_needed(p, max(unpaired, 0.3)) for p in points]}, x=points,
                xlabel="true difference, points", ylabel="runs of each setting", ax=right, title="Runs for a power of 80 %")
 right.set_yscale("log")
-right.set_yticks([2, 5, 10, 20, 50, 100, 200], ["2", "5", "10", "20", "50", "100", "200"])
+right.set_yticks([2, 5, 10, 20, 50, 100, 200, 500, 1000], ["2", "5", "10", "20", "50", "100", "200", "500", "1,000"])
 right.minorticks_off()
 figure
 
