@@ -115,7 +115,7 @@ kl.reveal(guess, majority(3, alike=0.0), text="all three right, or any two of th
 
 # %%
 share = np.linspace(0, 1, 11)
-kl.plots.lines({f"{count} models": [majority(count, s) for s in share] for count in (1, 3, 9)}, x=share, ylabel="majority right",
+kl.plots.lines({f"{count} models" if count > 1 else "one model": [majority(count, s) for s in share] for count in (1, 3, 9)}, x=share, ylabel="majority right",
                xlabel="share of questions on which all answer alike", title="What voting is worth depends on how alike the voters are")
 
 # %% [markdown] tags=["en"]
