@@ -728,7 +728,7 @@ kl.reveal(guess, f"paired, the interval is {(high - low) / (apart[1] - apart[0])
 
 # %%
 def verdict(low, high):
-    return "above zero" if low > 0 else "below zero" if high < 0 else "not told from zero"
+    return "above zero" if low > 0 else "below zero" if high < 0 else "the same" if low == high else "not told from zero"
 
 def gains(table, low="difference_low", high="difference_high", middle="difference"):
     """Differences in points, with their intervals and what can be said of them."""
