@@ -69,15 +69,15 @@ print(f"{len(names)} labels:", ", ".join(names))
 # The task is that of lesson 10: which aspects does a review speak of? One review may carry several labels, or none; each label is a yes-or-no question of its own. But lesson 10 has opened its test reviews already, and what
 # you remember of their score would have a say in what you try here. So the reviews are split anew (`SPLIT`).
 #
-# Before anything else, the labels of the test reviews go into a safe. `SealedTest` keeps them and hands them out once. From the next cell on,
-# nothing in this notebook can see them; what the safe looks like inside, you will write yourself further down.
+# Before anything else, the labels of the test reviews go into a safe. `SealedTest` keeps them and hands them out once. From the next cell on
+# nothing in this notebook looks at them. Python hides nothing from somebody who means to cheat; the safe guards you against yourself. What it looks like inside, you will write further down.
 
 # %% [markdown] tags=["ko"]
 # 과제는 10강과 같습니다. 리뷰가 어떤 측면(aspect)을 이야기하는가? 한 리뷰에 라벨이 여러 개일 수도, 하나도 없을 수도 있고, 라벨 하나하나가 따로 묻는 예/아니요 질문입니다. 그런데 10강에서 시험용 리뷰를 이미 열어
 # 봤으니, 기억에 남은 그 점수가 여기서 무엇을 해 볼지에 끼어들 수 있어요. 그래서 리뷰를 새로 나눕니다(`SPLIT`).
 #
-# 무엇보다 먼저, 시험용 리뷰의 라벨을 금고에 넣습니다. `SealedTest`가 맡아 두었다가 딱 한 번 내줍니다. 다음 셀부터 이 노트북에서는 아무도 그 라벨을 볼 수 없어요. 금고 안이 어떻게 생겼는지는 뒤에서 직접 써 볼
-# 겁니다.
+# 무엇보다 먼저, 시험용 리뷰의 라벨을 금고에 넣습니다. `SealedTest`가 맡아 두었다가 딱 한 번 내줍니다. 다음 셀부터 이 노트북은 그 라벨을 보지 않습니다. 작정하고 속이려는 사람 앞에서 파이썬은 아무것도 숨겨 주지
+# 못해요. 금고는 스스로에게서 스스로를 지키는 장치입니다. 안이 어떻게 생겼는지는 뒤에서 직접 써 볼 겁니다.
 
 # %%
 sealed = ensemble.SealedTest(aspects["test"]["text"][:], aspects["test"]["labels"][:])
