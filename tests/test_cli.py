@@ -133,7 +133,7 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
         (["train", "--train.lr", "-1"], 1, "lr is -1.0"),
         (["train", "--data.name", "aspect"], 1, "Did you mean 'aspects'"),
         (["train", "--data.name", "aspects", "--loss.smoothing", "0.1"], 1, "carry several, or none"),
-        (["train", "--data.path", "x"], 1, "need each other"),
+        (["train", "--data.path", "x"], 1, "reviews are bundled"),
         (["train", "--data.name", "aihub", "--data.path", "nowhere"], 1, "nowhere"),
         (["train", "--model.pooling", "max"], 1, "pooling"),
         (["train", "--train.precision", "fp16", "--train.device", "cpu"], 1, "needs a CUDA GPU"),

@@ -158,7 +158,9 @@ def test_a_study_runs_frees_its_models_and_goes_on_where_it_was(tmp_path):
 
     # One training's probabilities are there, the other's are lost.
     (tmp_path / "probabilities" / "modernbert-small-0.npz").unlink()
-    with pytest.warns(UserWarning, match="finished"):  # its weights are there: only the predictions are made again
+    with pytest.warns(
+        UserWarning, match="finished"
+    ):  # its weights are there: only the predictions are made again
         again, _ = ensemble.run(SMALL, tmp_path, resume=True)
     pd.testing.assert_frame_equal(again, table)
     with pytest.raises(ConfigError, match="already holds"):

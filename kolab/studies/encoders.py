@@ -8,13 +8,8 @@ import torch
 from kolab.encoders import choose_attention
 from kolab.errors import ConfigError
 from kolab.model import load_encoder
+from kolab.registry import ALIASES
 
-# As the published study on hate speech named its three; any other name is taken as it is.
-SHORT_NAMES = {
-    "kcelectra": "beomi/KcELECTRA-base-v2022",
-    "soongsilbert": "soongsil-ai/soongsil-bert-base",
-    "roberta": "klue/roberta-base",
-}
 _FAMILIES = {"bert": "BERT", "modernbert": "ModernBERT", "roberta": "RoBERTa", "electra": "ELECTRA"}
 
 
@@ -43,7 +38,7 @@ def full_name(name: str) -> str:
     >>> full_name("kcelectra"), full_name("kolab-mini")
     ('beomi/KcELECTRA-base-v2022', 'kolab-mini')
     """
-    return SHORT_NAMES.get(name.lower(), name)
+    return ALIASES.get(name.lower(), name)
 
 
 def _modernbert_small(seed: int):

@@ -56,7 +56,9 @@ def trimmed(recipe: Recipe) -> Recipe:
     """The same study on bundled reviews and two layers of kolab-mini: does it run from end to end?"""
     return dataclasses.replace(
         recipe,
-        data=dataclasses.replace(recipe.data, name="aspects", rows=192, batch_size=32, max_length=48),
+        data=dataclasses.replace(
+            recipe.data, name="aspects", path=None, groups=False, rows=192, batch_size=32, max_length=48
+        ),
         train=dataclasses.replace(recipe.train, epochs=2, lr=1e-3, precision="auto"),
         study=dataclasses.replace(
             recipe.study, encoders=["kolab-mini[:2]", "kolab-mini[:1]", "modernbert-small"], seeds=1
