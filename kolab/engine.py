@@ -190,6 +190,7 @@ class State:
     step_in_epoch: int = 0
     stale: int = 0  # epochs in a row without improvement
     best: dict[str, Any] | None = None  # the row of the best epoch
+    mark: float | None = None  # the score that the next one has to beat by min_delta
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     seconds: float = 0.0  # of the epoch under way
     finished: bool = False

@@ -286,14 +286,17 @@ class Run:
         if name not in row:
             names = ", ".join(k for k in row if k not in ("epoch", "step", "seconds"))
             raise ConfigError(f"metric={self.config.metric!r} is not in the history, which has {names}.")
-        sign = -1.0 if "loss" in name else 1.0
-        best = self.state.best
-        if best is None or sign * row[name] > sign * best[name] + self.config.min_delta:
-            self.state.best, self.state.stale = row, 0
-            if self.config.keep_best:
+        state, config, sign = self.state, self.config, -1.0 if "loss" in name else 1.0
+        # The best weights are the best, by however little; min_delta only says what is worth waiting for.
+        value = sign * row[name]
+        if state.best is None or value > sign * state.best[name]:
+            state.best = row
+            if config.keep_best:
                 self.best_tensors = sharding.whole(self.tensors())
+        if state.mark is None or value > state.mark + config.min_delta:
+            state.mark, state.stale = value, 0
         else:
-            self.state.stale += 1
+            state.stale += 1
 
     def _log(self, row: dict[str, Any], stale: bool) -> None:
         """A line an epoch, and one when training stops early; of several processes the first one writes."""

@@ -33,7 +33,8 @@ class TrainConfig:
     max_grad_norm: clipping; None for none. accumulate: micro-batches in one optimizer step.
     precision: auto, fp32, bf16 or fp16. seed: of dropout (the order of batches has the loaders' seed).
     metric: what picks the best epoch: a column of the history; of a loss the lowest counts.
-    patience: epochs without an improvement of more than min_delta before stopping; None for never.
+    patience: epochs without an improvement of more than min_delta before stopping; None for never. (The best epoch is
+    the best one, by however little.)
     keep_best: end with the best epoch's weights. max_steps: stop after so many optimizer steps.
     folder: where to save; None for nowhere. save_every: "epoch" or a number of steps. keep: checkpoints kept.
     resume: go on where the folder's newest whole checkpoint stands. tracker: "tensorboard", "wandb" or None.
