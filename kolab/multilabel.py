@@ -113,8 +113,9 @@ def pos_weight(labels: Any, *, most: float = 10.0) -> torch.Tensor:
     """For each label negatives / positives, at most `most`: (C,) float32, for `BinaryCrossEntropy(pos_weight=…)`.
 
     labels: (N, C) of 0 and 1. A label that no row carries counts as carried once, so the weight stays finite (and
-    multiplies nothing). Without the limit a label of one row in a thousand would weigh 999, and every such row would
-    throw the weights about.
+    multiplies nothing); one that every row carries counts as lacking once, or its weight would be 0 and its yes never
+    learned. Without the limit a label of one row in a thousand would weigh 999, and every such row would throw the
+    model's weights about.
 
     >>> pos_weight([[1, 1, 0], [1, 0, 0], [1, 0, 0], [0, 0, 0]]).tolist()
     [0.3333333432674408, 3.0, 4.0]
@@ -123,7 +124,7 @@ def pos_weight(labels: Any, *, most: float = 10.0) -> torch.Tensor:
         raise ConfigError(f"most is {most}; it has to be above 0.")
     labels = _matrix(labels)
     positives = labels.sum(0)
-    ratio = (len(labels) - positives) / np.maximum(positives, 1)
+    ratio = np.maximum(len(labels) - positives, 1) / np.maximum(positives, 1)
     return torch.tensor(np.minimum(ratio, most), dtype=torch.float32)
 
 
