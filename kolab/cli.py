@@ -69,7 +69,7 @@ def _parser(command: str, about: str):
 def _train(argv: list[str]) -> int:
     quick = "--quick" in argv
     recipe, name = parse_recipe([word for word in argv if word != "--quick"])
-    if recipe.study.batches:
+    if recipe.study.kind:
         return _study(recipe, name, quick)
     if quick:
         recipe = dataclasses.replace(
@@ -96,20 +96,20 @@ def _train(argv: list[str]) -> int:
 
 
 def _study(recipe: Any, name: str, quick: bool) -> int:
-    from kolab import doctor, processes
+    from kolab import doctor, processes, studies
     from kolab.checkpoint import write_text
     from kolab.report import keep_recipe
-    from kolab.study import report, study, trimmed
 
     if processes.launched()[1] > 1:
         raise ConfigError(
             "A study runs its trainings one after the other, in one process: start it without torchrun."
         )
     doctor.quieten()
-    recipe = trimmed(recipe) if quick else recipe
+    kind = studies.load(recipe.study.kind)
+    recipe = kind.trimmed(recipe) if quick else recipe
     keep_recipe(recipe)
     folder = Path(recipe.train.folder)
-    text = f"# {name}\n\n{report(*study(recipe, folder, recipe.train.resume))}"
+    text = f"# {name}\n\n{kind.report(*kind.run(recipe, folder, recipe.train.resume))}"
     write_text(folder / "report.md", text)
     print(f"\n{text}\nSaved in {folder}{' (trimmed: the numbers mean little)' * quick}.")
     return 0

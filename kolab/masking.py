@@ -162,7 +162,9 @@ class MaskingCollator:
     """Pads texts to the longest and masks them: dynamic, 80/10/10, never a special token and never padding.
 
     share: which part of the ordinary tokens is chosen (BERT: 0.15; 0.20 here, see Wettig et al., 2023, *Should You
-    Mask 15%*). seed: with a token's place and its text's pass, the source of chance.
+    Mask 15%*). seed: with a token's place and its text's pass, the source of chance. whole_words: choose words, not
+    tokens: all tokens of an eojeol share one draw, so no piece gives its neighbour away (BERT's later releases; Cui et
+    al., 2021). A word begins at a token that `tokenizer` marks with a leading space, and after a special token.
 
     Called with items of `TextsInTurns` it returns, for M chosen tokens in B texts of at most L tokens:
     input_ids (B, L) int64, masked; attention_mask (B, L) int64; chosen (M,) int64, where they stand in the flattened
@@ -170,7 +172,7 @@ class MaskingCollator:
     over nothing is not a number).
     """
 
-    def __init__(self, tokenizer, *, share: float = 0.20, seed: int = 0):
+    def __init__(self, tokenizer, *, share: float = 0.20, seed: int = 0, whole_words: bool = False):
         if not 0.0 < share < 1.0:
             raise ConfigError(f"share is {share!r}; it has to be above 0 and below 1 (0.15 is BERT's).")
         if tokenizer.mask_token_id is None or tokenizer.pad_token_id is None:
@@ -180,6 +182,13 @@ class MaskingCollator:
         self.special = np.zeros(len(tokenizer), dtype=bool)
         self.special[tokenizer.all_special_ids] = True
         self.ordinary = np.flatnonzero(~self.special)  # what a random token is drawn from
+        self.first = None
+        if whole_words:
+            pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+            self.first = np.array([not piece.startswith("##") for piece in pieces])
+            if self.first.all():  # not WordPiece: then a word's first piece is the one with the space
+                self.first = np.array([piece.startswith(("▁", "Ġ")) for piece in pieces])
+            self.first |= self.special
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, Tensor]:
         if not items:
@@ -204,7 +213,13 @@ class MaskingCollator:
         shift = [item["start"] for item in items] - (np.cumsum(sizes) - sizes)
         places = np.repeat(shift, sizes) + np.arange(sizes.sum())  # where each token stands in the corpus
         turns = np.repeat([item["turn"] for item in items], sizes)
-        return uniform(self.seed, turns, 3 * places + np.arange(3)[:, None])
+        chance = uniform(self.seed, turns, 3 * places + np.arange(3)[:, None])
+        if self.first is not None:
+            ids = np.concatenate([item["input_ids"] for item in items]).astype(np.int64)
+            # A word is drawn by the chance of its first token; the token after a special one begins a word as well.
+            starts = self.first[ids] | np.concatenate([[True], self.special[ids[:-1]]])
+            chance[0] = chance[0][starts][np.cumsum(starts) - 1]
+        return chance
 
     def masked(self, true: np.ndarray, chance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Ids (n,) and chance (3, n) in [0, 1) → the ids with their masks (n,), and which were chosen, bool (n,)."""

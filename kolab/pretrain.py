@@ -62,8 +62,9 @@ class Prepared:
             )  # fmt: skip
             # Held-out texts have masks of their own, the same at each evaluation.
             collator = MaskingCollator(
-                self.tokenizer, share=self.config.share, seed=2 * self.config.seed + (not train)
-            )
+                self.tokenizer, share=self.config.share, seed=2 * self.config.seed + (not train),
+                whole_words=self.config.whole_words,
+            )  # fmt: skip
             generator = torch.Generator().manual_seed(0)  # else iterating draws from the global state
             made[name] = DataLoader(part, batch_sampler=sampler, collate_fn=collator, generator=generator)
         return Loaders(made, self.tokenizer, collator)

@@ -40,6 +40,7 @@ class PretrainConfig:
     lr: float = _option(1e-3, "peak learning rate")
     warmup: float = _option(0.05, "share of the steps, or their number, until the peak")
     share: float = _option(0.20, "which part of the tokens is masked (BERT: 0.15)")
+    whole_words: bool = _option(False, "mask whole words instead of single tokens")
     held_out: float = _option(0.01, "share of the texts that is only evaluated on; 4,000 at most")
     evaluations: int = _option(20, "how often in the run it is evaluated and saved")
     precision: str = _option("auto", "auto, fp32, bf16 or fp16")

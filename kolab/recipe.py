@@ -63,21 +63,27 @@ class LossConfig:
 
 @dataclasses.dataclass(frozen=True)
 class StudyConfig:
-    """With `batches` a recipe is not one training but a study of them (see `kolab/study.py`).
+    """With `kind` a recipe is not one training but a study of them (see `kolab/studies/`).
 
-    batches: effective batches, multiples of data.batch_size; the first is the base. encoders, rules: what is compared.
-    held_out: at most so many held-out examples.
+    kind: batches, or another of the modules there. seeds: how many. encoders, variants, folds: what is compared, for
+    the kinds that compare it. batches: effective batches, multiples of data.batch_size, the base first; rules: how rate
+    and epochs follow them. held_out: at most so many held-out examples.
     """
 
+    kind: str | None = None
     batches: list[int] = dataclasses.field(default_factory=list)
     encoders: list[str] = dataclasses.field(default_factory=lambda: ["kolab-mini"])
     rules: list[str] = dataclasses.field(default_factory=lambda: ["same", "linear", "sqrt", "updates"])
+    variants: list[str] = dataclasses.field(default_factory=list)
+    folds: int = 5
     seeds: int = 2
     held_out: int | None = None
 
     def __post_init__(self):
-        if self.batches and (not self.encoders or not self.rules or self.seeds < 1):
+        if self.kind is not None and (not self.encoders or not self.rules or self.seeds < 1):
             raise ConfigError("A study needs at least one of study.encoders, study.rules and study.seeds.")
+        if self.folds < 2:
+            raise ConfigError(f"study.folds is {self.folds}; there have to be at least two.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,12 +97,10 @@ class Recipe:
     study: StudyConfig = dataclasses.field(default_factory=StudyConfig)
 
     def __post_init__(self):
-        bad = [batch for batch in self.study.batches if batch < 1 or batch % self.data.batch_size]
-        if bad:
-            raise ConfigError(
-                f"study.batches has {bad[0]}, which is no multiple of data.batch_size={self.data.batch_size}: an "
-                "effective batch is a whole number of micro-batches."
-            )
+        if self.study.kind is not None:
+            from kolab import studies
+
+            studies.load(self.study.kind).check(self)
 
 
 @dataclasses.dataclass

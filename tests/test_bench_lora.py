@@ -40,42 +40,6 @@ def test_the_plan_holds_every_part_once_and_the_most_important_first():
     assert sorted(fixed["method"]) == ["LoRA", "rsLoRA"] and fixed["lr"].nunique() == 1
 
 
-def test_rows_survive_an_interruption(tmp_path):
-    made = []
-
-    def row(number):
-        made.append(number)
-        if number == 2 and len(made) == 3:
-            raise KeyboardInterrupt
-        return {"number": number}
-
-    def go_through():
-        ledger = bench.Ledger(tmp_path / "rows.jsonl", {"epochs": 3})
-        for number in range(4):
-            ledger.get({"job": number}, lambda number=number: row(number))
-        return ledger
-
-    with pytest.raises(KeyboardInterrupt):
-        go_through()
-    ledger = go_through()
-    assert made == [0, 1, 2, 2, 3] and [r["number"] for r in ledger.rows] == [0, 1, 2, 3]
-    ledger.close()
-    go_through()
-    assert made[-4:] == [0, 1, 2, 3]  # whole: the next measurement is a new one
-
-
-@pytest.mark.parametrize(
-    "spoil", [lambda text: text.replace("3", "4", 1), lambda text: text[:-5], lambda _: ""]
-)
-def test_rows_of_other_settings_or_torn_ones_are_measured_again(tmp_path, spoil):
-    file = tmp_path / "rows.jsonl"
-    bench.Ledger(file, {"epochs": 3}).get({"job": 1}, lambda: {"score": 1})
-    file.write_text(spoil(file.read_text()))
-    again = bench.Ledger(file, {"epochs": 3})
-    assert again.get({"job": 1}, lambda: {"score": 2}) == {"score": 2}
-    assert bench.Ledger(file, {"epochs": 3}).kept  # and kept in a file that is whole again
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_a_step_moves_what_trains_and_leaves_no_mark(method, monkeypatch):
     monkeypatch.setattr(bench, "load_encoder", lambda: (tiny.model().encoder, None))

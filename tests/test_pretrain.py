@@ -173,8 +173,34 @@ def test_shares_are_80_10_10(data, tokenizer):
     assert random.min() >= len(SPECIAL) and len(random.unique()) > 100
 
 
-def test_a_texts_mask_depends_on_its_pass_and_on_nothing_around_it(data, tokenizer):
-    collator = MaskingCollator(tokenizer)
+def test_whole_words_are_chosen_whole(data, tokenizer):
+    collator = MaskingCollator(tokenizer, share=0.2, whole_words=True)
+    pieces = np.array(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))))
+    several = chosen_tokens = all_tokens = 0
+    for n in range(300):
+        ids = data[n]["input_ids"]
+        batch = collator([data[n]])
+        chosen = set(batch["chosen"].tolist())
+        words, previous = [], None
+        for at, piece in enumerate(pieces[ids]):
+            if ids[at] not in tokenizer.all_special_ids:
+                new = piece.startswith("▁") or previous in tokenizer.all_special_ids
+                words += [[at]] if new else []
+                words[-1] += [] if new else [at]
+            previous = ids[at]
+        for word in words:
+            assert len(chosen & set(word)) in (0, len(word)) or len(chosen) == 1, (
+                n
+            )  # one alone: a text without a draw
+            several += len(word) > 1 and word[0] in chosen
+        chosen_tokens, all_tokens = chosen_tokens + len(chosen), all_tokens + len(ids) - 2
+    assert several > 50
+    assert chosen_tokens / all_tokens == pytest.approx(0.2, rel=0.15)
+
+
+@pytest.mark.parametrize("whole_words", [False, True])
+def test_a_texts_mask_depends_on_its_pass_and_on_nothing_around_it(data, tokenizer, whole_words):
+    collator = MaskingCollator(tokenizer, whole_words=whole_words)
     numbers = list(range(60))
 
     def of(batch_numbers):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from kolab.recipe_file import parse_recipe
-from kolab.study import study, trimmed
+from kolab.studies import batches
 
 
 def run(*, quick: bool = False, seeds: int = 2, folder: str = "") -> tuple[pd.DataFrame, dict]:
@@ -22,4 +22,6 @@ def run(*, quick: bool = False, seeds: int = 2, folder: str = "") -> tuple[pd.Da
     """
     recipe, _ = parse_recipe(["--config", "accumulation_study.yaml"])
     recipe = dataclasses.replace(recipe, study=dataclasses.replace(recipe.study, seeds=seeds))
-    return study(trimmed(recipe) if quick else recipe, Path(folder) if folder else None, resume=True)
+    return batches.run(
+        batches.trimmed(recipe) if quick else recipe, Path(folder) if folder else None, resume=True
+    )

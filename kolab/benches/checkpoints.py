@@ -9,7 +9,7 @@ Every score is written to `checkpoints.jsonl` in that folder as soon as it is kn
 where it was when it is started again with the same settings.
 """
 
-import json
+import functools
 import os
 import re
 import time
@@ -21,6 +21,7 @@ from datasets import DatasetDict
 from kolab import checkpoint
 from kolab.benches import probe
 from kolab.errors import ConfigError, DataError
+from kolab.ledger import Ledger
 from kolab.metrics import macro_f1
 from kolab.model import load_encoder
 
@@ -56,16 +57,22 @@ def run(
     if quick:
         seeds, epochs = 1, 1
         data = DatasetDict({name: part.select(range(60)) for name, part in data.items()})
-    rows = _Rows(None if quick else Path(folder) / DONE, {"epochs": epochs, "lr": lr})
+    settings = {"epochs": epochs, "lr": lr}
+    ledger = Ledger(None if quick else Path(folder) / DONE, settings)
     plan = [(None, probe.BAG, None, None)]
     for seed in range(seeds):
         plan.append((models[max(models)], probe.RANDOM, 0, seed))
         plan += [(path, path.name, tokens, seed) for tokens, path in models.items()]
     try:
         for path, name, tokens, seed in plan:
-            rows.add(path, name, tokens, seed, data)
+            # Other weights under the same name are another model.
+            digest = path and checkpoint.sha256(path / "model.safetensors")
+            key = {"model": name, "tokens": tokens, "seed": seed, "weights": digest}
+            row = ledger.get(key, functools.partial(_row, path, name, tokens, seed, data, settings))
+            seeded = "" if seed is None else f"seed {seed}"
+            print(f"{seeded:7} {name:30} {row['macro_f1']:.3f}  {row['seconds']:5.0f} s", flush=True)
     except KeyboardInterrupt:
-        if not rows.found:
+        if not ledger.rows:
             raise
         print("Stopped: what is whole counts, and the next run goes on from here.")
     meta = {
@@ -75,7 +82,7 @@ def run(
         "models": "saved in one pre-training; tokens = 0 is the same network with random weights",
         "bag": f"character n-grams within words, {probe.GRID}, tuned by 3-fold cross-validation on the training part",
     }  # fmt: skip
-    return pd.DataFrame(rows.found), meta
+    return pd.DataFrame(ledger.rows), meta
 
 
 def tokens_of(name: str) -> int | None:
@@ -107,52 +114,16 @@ def saved_models(folder: str | Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-class _Rows:
-    """The rows so far, in memory and (with a file) on the disk, line by line."""
-
-    def __init__(self, path: Path | None, settings: dict):
-        self.path, self.settings, self.found = path, settings, []
-        self.known: dict[str, dict] = {}
-        if path is not None and path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    entry = json.loads(line)
-                    self.known[entry["key"]] = entry["row"]
-                except (ValueError, KeyError, TypeError):
-                    continue  # a line that was cut when the run was killed: measured again
-
-    def add(self, path: Path | None, name: str, tokens: int | None, seed: int | None, data) -> None:
-        """One row: the one that is known already, or a new measurement."""
-        weights = path / "model.safetensors" if path is not None else None
-        about = {"model": name, "tokens": tokens, "seed": seed}
-        # Other weights under the same name are another model.
-        key = json.dumps(about | self.settings | {"weights": weights and checkpoint.sha256(weights)})
-        row = self.known.get(key)
-        if row is None:
-            start = time.perf_counter()
-            found = self._predictions(path, tokens, seed, data)
-            labels = data["test"]["label"][:]
-            row = about | {
-                "macro_f1": round(macro_f1(found, labels), 4),
-                "accuracy": round(float((found == labels).mean()), 4),
-                "seconds": round(time.perf_counter() - start, 1),
-            }
-            self._keep(key, row)
-        self.found.append(row)
-        seeded = "" if seed is None else f"seed {seed}"
-        print(f"{seeded:7} {name:30} {row['macro_f1']:.3f}  {row['seconds']:5.0f} s", flush=True)
-
-    def _predictions(self, path: Path | None, tokens: int | None, seed: int | None, data):
-        if path is None:
-            return probe.bag_of_ngrams(data["train"]["text"], data["train"]["label"], data["test"]["text"])
+def _row(path: Path | None, name: str, tokens: int | None, seed: int | None, data, settings: dict) -> dict:
+    """One fine-tuning (or the bag), scored."""
+    start = time.perf_counter()
+    if path is None:
+        found = probe.bag_of_ngrams(data["train"]["text"], data["train"]["label"], data["test"]["text"])
+    else:
         network, tokenizer = load_encoder(path, pretrained=tokens != 0, seed=seed)
-        return probe._fine_tuned(network, tokenizer, data, seed, **self.settings)
-
-    def _keep(self, key: str, row: dict) -> None:
-        if self.path is None:
-            return
-        torn = self.path.is_file() and not self.path.read_bytes().endswith(b"\n")
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(
-                ("\n" if torn else "") + json.dumps({"key": key, "row": row}, ensure_ascii=False) + "\n"
-            )
+        found = probe._fine_tuned(network, tokenizer, data, seed, **settings)
+    labels = data["test"]["label"][:]
+    return {
+        "model": name, "tokens": tokens, "seed": seed, "macro_f1": round(macro_f1(found, labels), 4),
+        "accuracy": round(float((found == labels).mean()), 4), "seconds": round(time.perf_counter() - start, 1),
+    }  # fmt: skip

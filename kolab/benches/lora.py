@@ -15,10 +15,8 @@ measured: stopped in the middle, the same command goes on where it was.
 """
 
 import functools
-import json
 import multiprocessing
 import tempfile
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -29,6 +27,7 @@ import torch
 from kolab import checkpoint, lora, measure, memory
 from kolab.batching import Loaders, make_loaders
 from kolab.data import data_path, load_reviews
+from kolab.ledger import Ledger
 from kolab.metrics import macro_f1
 from kolab.model import Classifier, load_encoder
 from kolab.optim import make_optimizer, parameter_groups
@@ -220,47 +219,3 @@ def _peak(method: str, classes: int, plain: list[dict]) -> float:
 
 def _tensors(plain: list[dict]) -> list[dict]:
     return [{name: torch.tensor(value) for name, value in batch.items()} for batch in plain]
-
-
-# ---- rows that survive
-
-
-class Ledger:
-    """Rows of a long measurement in a file of their own, a JSON line each, so that an interruption costs one row.
-
-    path: the file. about: what the rows depend on besides their job; rows that were made with another `about` are
-    thrown away. `rows` holds what was asked for in this run, in order.
-    """
-
-    def __init__(self, path: Path, about: dict):
-        self.path, self.about, self.rows = path, about, []
-        self.kept: dict[str, dict] = {}
-        try:
-            first, *lines = path.read_text(encoding="utf-8").splitlines()
-            if json.loads(first) == about:
-                self.kept = {self._key(entry["job"]): entry["row"] for entry in map(json.loads, lines)}
-        except FileNotFoundError:
-            pass
-        except (ValueError, KeyError, TypeError):  # torn in the middle of a line, or not ours: measure again
-            self.kept = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not self.kept:
-            path.write_text(json.dumps(about) + "\n", encoding="utf-8")
-
-    @staticmethod
-    def _key(job: dict) -> str:
-        return json.dumps(job, sort_keys=True)
-
-    def get(self, job: dict, measure: Callable[[], dict]) -> dict:
-        """The row of a job: the one that is kept, or a new one, which is then kept."""
-        row = self.kept.get(self._key(job))
-        if row is None:
-            row = measure()
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"job": job, "row": row}) + "\n")
-        self.rows.append(row)
-        return row
-
-    def close(self) -> None:
-        """All is measured: the next run begins anew."""
-        self.path.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""Many trainings, one question: what becomes of a training when its effective batch grows?
+"""What becomes of a training when its effective batch grows?
 
-A recipe with `study.batches` is such a study: every encoder × rule × batch × seed is one training. The first batch is
+Every encoder × rule × batch × seed of the recipe's `study` is one training. The first batch is
 the base, whose rate and epochs the recipe gives; a rule says how these follow a larger batch. Micro-batches have the
 same size throughout (`data.batch_size`), so every training needs the same memory.
 
@@ -8,9 +8,8 @@ No epoch is picked by a score, so validation and test serve together as held-out
 """
 
 import dataclasses
-import json
+import functools
 import math
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,15 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader
 
-from kolab import measure
+from kolab import measure, studies
 from kolab.batching import BucketBatchSampler, Collator, Loaders, TokenDataset, tokenize
 from kolab.errors import ConfigError
-from kolab.model import Classifier, load_encoder
+from kolab.model import Classifier
 from kolab.recipe import Recipe, load_data
+from kolab.studies.encoders import described, encoder_of, label_of
 from kolab.train import TrainConfig, evaluate, fit
 
 RULES = ("same", "linear", "sqrt", "updates")
-_FAMILIES = {"bert": "BERT", "modernbert": "ModernBERT", "roberta": "RoBERTa", "electra": "ELECTRA"}
-KEYS = ("encoder", "rule", "batch", "seed")
 
 
 def planned(rule: str, batch: int, base: int, lr: float, epochs: int, examples: int) -> tuple[float, int]:
@@ -62,42 +60,38 @@ def trimmed(recipe: Recipe) -> Recipe:
     )
 
 
-def study(recipe: Recipe, folder: Path | None = None, resume: bool = False) -> tuple[pd.DataFrame, dict]:
-    """Runs all trainings that are not done yet; one row each, and what a reader needs to judge them.
+def check(recipe: Recipe) -> None:
+    """Raises ConfigError for batches that are no whole number of micro-batches, or where there are none."""
+    if not recipe.study.batches:
+        raise ConfigError(
+            "study.batches is empty: name the effective batches, the base first, such as [64, 256]."
+        )
+    for batch in recipe.study.batches:
+        if batch < 1 or batch % recipe.data.batch_size:
+            raise ConfigError(
+                f"study.batches has {batch}, which is no multiple of data.batch_size={recipe.data.batch_size}: an "
+                "effective batch is a whole number of micro-batches."
+            )
+    for rule in recipe.study.rules:
+        planned(rule, 1, 1, 1.0, 1, 1)
 
-    folder: keeps every row as soon as it is there, in rows.jsonl; with `resume` those are not trained again. A Ctrl-C
-    ends the study early, and what is whole counts.
-    """
-    kept = None if folder is None else Path(folder) / "rows.jsonl"
-    rows = _read(kept, resume)
+
+def run(recipe: Recipe, folder: Path | None = None, resume: bool = False) -> tuple[pd.DataFrame, dict]:
+    """One row a training, and what a reader needs to judge them; folder and resume as `kolab.studies` says."""
     splits = load_data(recipe.data)
     labels, data = list(splits["train"].features["label"].names), {}
     for name in recipe.study.encoders:  # each encoder has its own tokenizer
-        tokenizer = _encoder(name, seed=0)[1]
-        data[name] = _tokenized(splits, tokenizer, recipe)
-    examples = len(data[recipe.study.encoders[0]][0])
-    done = {tuple(row[key] for key in KEYS) for row in rows}
+        data[name] = _tokenized(splits, encoder_of(name, seed=0)[1], recipe)
+    first = data[recipe.study.encoders[0]]
+    ledger = studies.ledger(recipe, folder, resume)
     try:
         for name, rule, batch, seed in _trainings(recipe):
-            family = _label(name)
-            if (family, rule, batch, seed) in done:
-                continue
-            train, held_out = data[name]
-            row = {"encoder": family, "rule": rule, "batch": batch, "seed": seed}
-            row |= one(recipe, name, rule, batch, seed, train, held_out, labels)
-            rows.append(row)
-            if kept is not None:
-                with kept.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
-            print(
-                "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v}" for k, v in row.items()),
-                flush=True,
-            )
+            key = {"encoder": label_of(name), "rule": rule, "batch": batch, "seed": seed}
+            work = functools.partial(one, recipe, name, rule, batch, seed, *data[name], labels)
+            studies.get(ledger, key, work)
     except KeyboardInterrupt:
-        if not rows:
-            raise
-        print("Stopped: what is whole counts.")
-    return pd.DataFrame(rows), about(recipe, examples, len(data[recipe.study.encoders[0]][1]), rows)
+        studies.stopped(ledger)
+    return pd.DataFrame(ledger.rows), about(recipe, len(first[0]), len(first[1]), ledger.rows)
 
 
 def one(
@@ -113,7 +107,7 @@ def one(
     """One training, and its scores on the held-out examples."""
     micro, base = recipe.data.batch_size, recipe.study.batches[0]
     lr, epochs = planned(rule, batch, base, recipe.train.lr, recipe.train.epochs, len(train))
-    encoder, tokenizer = _encoder(name, seed)
+    encoder, tokenizer = encoder_of(name, seed)
     collator = Collator(tokenizer.pad_token_id)
     model = Classifier.build(encoder, labels, seed=seed)
     loaders = Loaders({"train": _loader(train, micro, collator, seed, shuffle=True)}, tokenizer, collator)
@@ -138,7 +132,7 @@ def about(recipe: Recipe, examples: int, held_out: int, rows: list[dict]) -> dic
     train: TrainConfig = recipe.train
     return {
         "data": f"{recipe.data.name}: {examples:,} texts to learn from, {held_out:,} held out",
-        "encoders": {_label(name): _described(name) for name in recipe.study.encoders},
+        "encoders": {label_of(name): described(name) for name in recipe.study.encoders},
         "seeds": len({row["seed"] for row in rows}),
         "base": f"batch {recipe.study.batches[0]}, rate {train.lr:g}, {train.epochs} epochs, {train.schedule}, "
         f"warm-up {train.warmup:g}, clipping {train.max_grad_norm}",
@@ -190,73 +184,3 @@ def _loader(data: TokenDataset, size: int, collator: Collator, seed: int, *, shu
     sampler = BucketBatchSampler(data.lengths, size, shuffle=shuffle, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     return DataLoader(data, batch_sampler=sampler, collate_fn=collator, generator=generator)
-
-
-# ---- encoders
-
-
-def _encoder(name: str, seed: int):
-    """An encoder by name: `load_encoder`'s, "NAME[:3]" for its first three layers, or "modernbert-small".
-
-    The last is a ModernBERT of 4 layers of 128 with random weights and kolab-mini's tokenizer: it needs no network.
-    """
-    if name == "modernbert-small":
-        return _modernbert_small(seed)
-    cut = re.fullmatch(r"(.+)\[:(\d+)\]", name)
-    encoder, tokenizer = load_encoder(cut[1] if cut else name)
-    if cut:
-        inner = getattr(encoder, "encoder", encoder)
-        kind = "layer" if hasattr(inner, "layer") else "layers"
-        if not 1 <= int(cut[2]) <= len(getattr(inner, kind, ())):
-            raise ConfigError(f"study.encoders has {name!r}; {cut[1]} does not have so many layers.")
-        setattr(inner, kind, getattr(inner, kind)[: int(cut[2])])
-        encoder.config.num_hidden_layers = int(cut[2])
-    return encoder, tokenizer
-
-
-def _modernbert_small(seed: int):
-    from transformers import ModernBertConfig, ModernBertModel
-
-    from kolab.encoders import choose_attention
-
-    tokenizer = load_encoder("kolab-mini", pretrained=False)[1]
-    config = ModernBertConfig(
-        vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=4, num_attention_heads=4, intermediate_size=192,
-        max_position_embeddings=256, pad_token_id=tokenizer.pad_token_id, cls_token_id=tokenizer.cls_token_id,
-        sep_token_id=tokenizer.sep_token_id, bos_token_id=tokenizer.cls_token_id, eos_token_id=tokenizer.sep_token_id,
-        embedding_dropout=0.1, mlp_dropout=0.1, attention_dropout=0.1,
-    )  # fmt: skip
-    choose_attention(config)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return ModernBertModel._from_config(config).float().eval(), tokenizer
-
-
-def _label(name: str) -> str:
-    if name == "modernbert-small":
-        return "ModernBERT"
-    if name.startswith("kolab-mini"):
-        return "BERT"
-    lowered = name.lower()
-    found = [label for kind, label in _FAMILIES.items() if kind in lowered]
-    return max(found, key=len) if found else name
-
-
-def _described(name: str) -> str:
-    if name == "modernbert-small":
-        return "4 layers of 128, random weights"
-    cut = re.fullmatch(r"(.+)\[:(\d+)\]", name)
-    return f"{cut[1]}, pre-trained, its first {cut[2]} layers" if cut else f"{name}, pre-trained"
-
-
-def _read(path: Path | None, resume: bool) -> list[dict[str, Any]]:
-    if path is None:
-        return []
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.is_file():
-        return []
-    if not resume:
-        raise ConfigError(
-            f"{path.parent} already holds a study. Go on with it by --resume, or give another --folder."
-        )
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

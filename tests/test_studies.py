@@ -9,19 +9,26 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kolab import studies
 from kolab.benches.accumulation import _Work
 from kolab.cli import main
 from kolab.errors import ConfigError
 from kolab.recipe import DataConfig, Recipe, StudyConfig
 from kolab.recipe_file import parse_recipe
-from kolab.study import RULES, _encoder, _trainings, planned, report, study, trimmed
+from kolab.studies.batches import RULES, _trainings, planned, report, run, trimmed
+from kolab.studies.encoders import encoder_of
 from kolab.train import TrainConfig
 
 SMALL = Recipe(
     data=DataConfig(name="emotions", rows=32, batch_size=8, max_length=24),
     train=TrainConfig(epochs=1, lr=1e-3),
     study=StudyConfig(
-        batches=[8, 16], encoders=["modernbert-small"], rules=["same", "updates"], seeds=1, held_out=40
+        kind="batches",
+        batches=[8, 16],
+        encoders=["modernbert-small"],
+        rules=["same", "updates"],
+        seeds=1,
+        held_out=40,
     ),
 )
 
@@ -54,19 +61,19 @@ def test_the_recipes_trainings_are_all_there_once_and_the_long_ones_come_last():
 
 
 def test_a_study_keeps_its_rows_and_goes_on_where_it_was(tmp_path, capsys):
-    table, meta = study(SMALL, tmp_path)
+    table, meta = run(SMALL, tmp_path)
     assert table[["rule", "batch", "epochs", "updates"]].values.tolist() == [
         ["same", 8, 1, 4],
         ["same", 16, 1, 2],
         ["updates", 16, 2, 4],
     ]
     assert meta["seeds"] == 1 and "random weights" in meta["encoders"]["ModernBERT"]
-    with pytest.raises(ConfigError, match="already holds a study"):
-        study(SMALL, tmp_path)
+    with pytest.raises(ConfigError, match="already holds measured rows"):
+        run(SMALL, tmp_path)
     lines = (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()
     (tmp_path / "rows.jsonl").write_text("\n".join(lines[:2]) + "\n", encoding="utf-8")
     capsys.readouterr()
-    again, _ = study(SMALL, tmp_path, resume=True)
+    again, _ = run(SMALL, tmp_path, resume=True)
     assert capsys.readouterr().out.count("ModernBERT") == 1  # one was trained anew, and to the same end
     columns = [c for c in table if c != "seconds"]
     assert again[columns].equals(table[columns])
@@ -74,15 +81,28 @@ def test_a_study_keeps_its_rows_and_goes_on_where_it_was(tmp_path, capsys):
 
 
 def test_an_encoder_can_be_cut_to_its_first_layers():
-    encoder, _ = _encoder("kolab-mini[:2]", 0)
+    encoder, _ = encoder_of("kolab-mini[:2]", 0)
     assert len(encoder.encoder.layer) == encoder.config.num_hidden_layers == 2
     with pytest.raises(ConfigError, match="does not have so many layers"):
-        _encoder("kolab-mini[:9]", 0)
+        encoder_of("kolab-mini[:9]", 0)
 
 
 def test_a_batch_that_is_no_multiple_of_the_micro_batch_is_refused():
     with pytest.raises(ConfigError, match="multiple of data.batch_size=8"):
         dataclasses.replace(SMALL, study=dataclasses.replace(SMALL.study, batches=[8, 12]))
+    with pytest.raises(ConfigError, match="study.batches is empty"):
+        dataclasses.replace(SMALL, study=dataclasses.replace(SMALL.study, batches=[]))
+
+
+def test_an_unknown_kind_is_refused_with_the_nearest_right_one():
+    with pytest.raises(ConfigError, match="Did you mean 'batches'"):
+        dataclasses.replace(SMALL, study=dataclasses.replace(SMALL.study, kind="batch"))
+
+
+@pytest.mark.parametrize("kind", studies.kinds())
+def test_every_kind_has_what_the_command_line_calls(kind):
+    module = studies.load(kind)
+    assert all(callable(getattr(module, name)) for name in ("check", "trimmed", "run", "report"))
 
 
 def test_a_trimmed_study_is_still_a_study():
