@@ -6,7 +6,7 @@ no place for them; `label_names` reads them.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from kolab.metrics import classification_metrics
 from kolab.text import aeda
 
 __all__ = [
-    "CORPORA", "add_aeda", "counts", "label_names", "load", "make_dataset", "multilabel_metrics", "pos_weight",
+    "CORPORA", "add_copies", "counts", "label_names", "load", "make_dataset", "multilabel_metrics", "pos_weight",
     "rarest_of_each",
 ]  # fmt: skip
 
@@ -128,11 +128,20 @@ def pos_weight(labels: Any, *, most: float = 10.0) -> torch.Tensor:
     return torch.tensor(np.minimum(ratio, most), dtype=torch.float32)
 
 
-def add_aeda(train: Dataset, rare: Sequence[str], *, copies: int = 2, seed: int = 0) -> Dataset:
-    """`train` and, of each row that carries one of the `rare` labels, so many copies with punctuation put in.
+def add_copies(
+    train: Dataset,
+    rare: Sequence[str],
+    *,
+    copies: int = 2,
+    seed: int = 0,
+    change: Callable[..., str] | None = aeda,
+) -> Dataset:
+    """`train` and, of each row that carries one of the `rare` labels, so many copies, each with punctuation put in.
 
-    A copy carries all labels of its row, the frequent ones as well. Only ever for training rows: a copy of a test row
-    among the training rows would be a leak. Raises: DataError for a label that there is not.
+    A copy carries all labels of its row, the frequent ones as well. change: text, seed=… → text; None for the text as
+    it is. Only ever for training rows: a copy of a test row among the training rows would be a leak.
+
+    Raises: DataError for a label that there is not.
     """
     names = label_names(train)
     unknown = set(rare) - set(names)
@@ -146,7 +155,8 @@ def add_aeda(train: Dataset, rare: Sequence[str], *, copies: int = 2, seed: int 
     )
     columns = {name: train[name][:] for name in train.column_names}
     more = {name: [column[row] for row in chosen] for name, column in columns.items()}
-    more["text"] = [aeda(text, seed=int(number)) for text, number in zip(more["text"], seeds, strict=True)]
+    if change is not None:
+        more["text"] = [change(text, seed=int(n)) for text, n in zip(more["text"], seeds, strict=True)]
     both = {name: [*columns[name], *more[name]] for name in columns}
     return _named(Dataset.from_dict(both, features=train.features), names)
 

@@ -15,7 +15,7 @@ from kolab.batching import make_loaders, tokenize
 from kolab.data import DATA
 from kolab.errors import ConfigError, DataError
 from kolab.losses import BinaryCrossEntropy
-from kolab.multilabel import add_aeda, counts, label_names, make_dataset, multilabel_metrics, pos_weight
+from kolab.multilabel import add_copies, counts, label_names, make_dataset, multilabel_metrics, pos_weight
 
 NAMES = ["화면", "음질", "무게, 크기", "기타 혐오"]
 zeros_and_ones = hnp.arrays(
@@ -43,7 +43,7 @@ def test_names_travel_with_the_data(small, tokenizer, tmp_path):
         "disk": load_from_disk(str(tmp_path)),
         "tokenize": tokenize(small, tokenizer),
         "dict": {"train": small, "test": small},
-        "augmented": add_aeda(small, ["음질"]),
+        "augmented": add_copies(small, ["음질"]),
     }
     for way, data in kept.items():
         assert label_names(data) == NAMES, way
@@ -92,18 +92,20 @@ def test_pos_weight_balances_the_two_answers():
 
 
 def test_copies_have_punctuation_and_the_labels_of_their_row(small):
-    augmented = add_aeda(small, ["음질"], copies=3, seed=1)
+    augmented = add_copies(small, ["음질"], copies=3, seed=1)
     assert augmented[:5] == small[:] and len(augmented) == 5 + 2 * 3
     for row in augmented.select(range(5, 11)):
         source = next(r for r in small if r["product"] == row["product"])
         assert row["labels"] == source["labels"] and row["text"] != source["text"]
         assert [word for word in row["text"].split() if word not in ".;?:!,"] == source["text"].split()
     assert counts(augmented["labels"][:]).tolist() == [2 + 3, 2 + 6, 2 + 3, 0]
-    assert augmented[:] == add_aeda(small, ["음질"], copies=3, seed=1)[:]
-    assert augmented[:] != add_aeda(small, ["음질"], copies=3, seed=2)[:]
+    assert augmented[:] == add_copies(small, ["음질"], copies=3, seed=1)[:]
+    assert augmented[:] != add_copies(small, ["음질"], copies=3, seed=2)[:]
     assert len(set(augmented["text"][5:8])) > 1  # the copies of one row differ
+    plain = add_copies(small, ["음질"], change=None)
+    assert plain["text"][5:] == [small["text"][1]] * 2 + [small["text"][4]] * 2
     with pytest.raises(DataError, match="no label '소리'"):
-        add_aeda(small, ["소리"])
+        add_copies(small, ["소리"])
 
 
 @given(zeros_and_ones, st.randoms(use_true_random=False))
