@@ -15,6 +15,7 @@ _HOME = {
     "setup": "lesson", "pick": "lesson", "predict": "lesson", "reveal": "lesson", "hint": "lesson",
     "check": "lesson", "progress": "lesson",
     "load_reviews": "data", "load_emotions": "data", "load_aihub": "data", "audit": "data", "split": "data",
+    "load_nsmc": "corpora", "load_kote": "corpora", "load_unsmile": "corpora",
     "clean": "text",
     "make_loaders": "batching",
     "load_encoder": "model", "Classifier": "model",

@@ -11,6 +11,7 @@ import os
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,13 +30,15 @@ class File:
     """A file to be had: its address, its name in the cache, and what proves that it is the right one.
 
     size: bytes. blob: its hash as git names contents. None: the publisher does not promise the same bytes each time
-    (GitHub packs an archive anew), and whoever reads the file has to check what is inside.
+    (GitHub packs an archive anew), or nobody has written them down. check: then says of a file what is wrong with what
+    is inside, or None; without it whoever reads the file has to look.
     """
 
     url: str
     name: str
     size: int | None = None
     blob: str | None = None
+    check: Callable[[Path], str | None] | None = None
 
 
 class Cut(Exception):
@@ -125,7 +128,7 @@ def fault(file: File, path: Path) -> str | None:
             )
     if file.size is not None and size != file.size:
         return f"it has {size:,} bytes instead of {file.size:,}"
-    return None
+    return file.check(path) if file.check and not file.blob else None
 
 
 def _receive(file: File, part: Path, show: bool) -> None:

@@ -1,39 +1,35 @@
 """`kolab fetch`: public corpora that may not, or need not, be bundled; downloaded once, checked, in one form.
 
-A line in SOURCES says which files a corpus is made of and what proves them right. Where the publisher gives no fixed
-bytes (GitHub packs an archive anew whenever it likes), what is inside is checked instead: `rows` and `digest`.
+A line in SOURCES says which files a corpus is made of and what proves them right: size and git hash where they are
+known. Where they are not (GitHub packs an archive anew whenever it likes; nobody has written the hash down), what is
+inside is checked instead: every row readable, and as many as published.
 
 Everything lies in `~/.kolab/data/NAME` (KOLAB_HOME names another place than ~/.kolab).
 """
 
-import hashlib
-import json
-import os
-import re
+import functools
 import shutil
 import sys
-import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
-from tqdm import tqdm
 
 from kolab import checkpoint, memory
-from kolab.download import File, accept, download
+from kolab.corpus_files import read_kote, read_unsmile, wrong_content
+from kolab.download import File, accept, download, fault
 from kolab.errors import ConfigError, DataError
+from kolab.nsmc_archive import COLUMNS, Digest, raw_reviews, write_table
 
-COLUMNS = ("id", "movie", "rating", "date", "text")
-_FILM = re.compile(r"[^/\\]+/raw/(\d+)\.json")
-_MOST = 10 * 2**20  # bytes of one film's file: a hundred reviews are some 30,000
+__all__ = ["COLUMNS", "SOURCES", "Digest", "Source", "fetch", "folder_of", "main", "raw_reviews"]
 
 
 @dataclass(frozen=True)
 class Source:
     """A corpus: its files, and, for an archive of raw reviews, the parquet made of it and what proves that.
 
-    rows, digest: of that table; `Digest` says how.
+    licence: its name, and in `terms` what it asks for where that is more than a mention; then `fetch` asks first.
+    rows, digest: of the parquet table; `nsmc_archive.Digest` says how.
     """
 
     folder: str
@@ -42,13 +38,34 @@ class Source:
     parquet: str | None = None
     rows: int = 0
     digest: str = ""
+    title: str = ""
+    page: str = ""
+    terms: str = ""
 
 
 _NSMC = "https://raw.githubusercontent.com/e9t/nsmc/master"
+_NSMC_PAGE = "https://github.com/e9t/nsmc"
+_KOTE = "https://raw.githubusercontent.com/searle-j/KOTE/main"
+_UNSMILE = "https://raw.githubusercontent.com/smilegate-ai/korean_unsmile_dataset/main"
+
+
+def _kote(name: str, rows: int, blob: str | None = None) -> File:
+    return File(
+        f"{_KOTE}/{name}", name, None, blob, functools.partial(wrong_content, reader=read_kote, rows=rows)
+    )
+
+
+def _unsmile(name: str, rows: int) -> File:
+    check = functools.partial(wrong_content, reader=read_unsmile, rows=rows)
+    return File(f"{_UNSMILE}/{name}", name, check=check)
+
+
 SOURCES: dict[str, Source] = {
     "nsmc": Source(
         folder="nsmc",
         licence="CC0",
+        title="NSMC, 200,000 film reviews in two classes",
+        page=_NSMC_PAGE,
         files=(
             File(f"{_NSMC}/ratings_train.txt", "ratings_train.txt", 14_628_807,
                  "ac0dba272895dc1d0b3dd5f11afbeaeb7abe7876"),
@@ -59,6 +76,8 @@ SOURCES: dict[str, Source] = {
     "nsmc --raw": Source(
         folder="nsmc",
         licence="CC0",
+        title="NSMC, all 712,404 film reviews with their ratings",
+        page=_NSMC_PAGE,
         files=(
             File("https://github.com/e9t/nsmc/archive/b6232e69290a826104357381560e18adbad23473.zip", "nsmc.zip"),
         ),
@@ -66,11 +85,31 @@ SOURCES: dict[str, Source] = {
         rows=712_404,
         digest="79ef2fad1bc5f21db3c1ef59dde8a607202c06735452c97b25361231ca05c496",
     ),
+    "kote": Source(
+        folder="kote",
+        licence="MIT",
+        title="KOTE, 50,000 online comments with 44 emotions",
+        page="https://github.com/searle-j/KOTE",
+        files=(
+            _kote("train.tsv", 40_000, "6d61184517c834417796ca6a1bde99b52620a2c5"),
+            _kote("val.tsv", 5_000),
+            _kote("test.tsv", 5_000),
+        ),
+    ),
+    "unsmile": Source(
+        folder="unsmile",
+        licence="CC BY-NC-ND 4.0",
+        title="UnSmile, 18,742 comments with ten labels of hate speech",
+        page="https://github.com/smilegate-ai/korean_unsmile_dataset",
+        files=(_unsmile("unsmile_train_v1.0.tsv", 15_005), _unsmile("unsmile_valid_v1.0.tsv", 3_737)),
+        terms="name its authors (Smilegate AI), no commercial use, and no passing on of a changed copy, an augmented "
+        "one included",
+    ),
 }  # fmt: skip
 
 
 def main(argv: list[str]) -> int:
-    """`kolab fetch NAME [--raw] [--folder F] [--from PATH]`. Returns 0; raises DataError where it fails."""
+    """`kolab fetch NAME [--raw] [--folder F] [--from PATH] [--yes]`. Returns 0; raises KolabError where it fails."""
     import argparse
 
     parser = argparse.ArgumentParser(
@@ -78,7 +117,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("name", metavar="NAME", help=", ".join(n for n in SOURCES if " " not in n))
     parser.add_argument(
-        "--raw", action="store_true", help="all raw reviews with their ratings, as one parquet file"
+        "--raw", action="store_true", help="nsmc: all raw reviews with their ratings, as one parquet file"
     )
     parser.add_argument("--folder", help="where to put it (default: ~/.kolab/data/NAME)")
     parser.add_argument(
@@ -87,8 +126,11 @@ def main(argv: list[str]) -> int:
         metavar="PATH",
         help="a file (or a folder of files) that you have downloaded yourself",
     )
+    parser.add_argument(
+        "--yes", action="store_true", help="agree to the corpus's licence without being asked"
+    )
     args = parser.parse_args(argv)
-    paths = fetch(args.name, raw=args.raw, folder=args.folder, given=args.given)
+    paths = fetch(args.name, raw=args.raw, folder=args.folder, given=args.given, yes=args.yes)
     for path in paths:
         print(f"{path}  ({path.stat().st_size / 2**20:,.1f} MiB)")
     return 0
@@ -101,8 +143,9 @@ def fetch(
     folder: str | Path | None = None,
     given: str | Path | None = None,
     show: bool | None = None,
+    yes: bool = False,
 ) -> list[Path]:
-    """The files of a corpus, downloaded where they are not there yet.
+    """The files of a corpus, downloaded where they are not there yet. Prints the licence.
 
     Args:
         name: a corpus in SOURCES.
@@ -110,16 +153,21 @@ def fetch(
         folder: where they are to lie.
         given: take them from this file, or this folder, instead of the network.
         show: draw progress bars (default: where a terminal can show them).
+        yes: the licence is agreed to. Without it, a licence that restricts use is asked about on the terminal.
 
-    Raises ConfigError: no such corpus. DataError: what came is not what is expected, or nothing came.
+    Raises ConfigError: no such corpus, or its licence was not agreed to. DataError: what came is not what is expected,
+    or nothing came.
     """
     key = f"{name} --raw" if raw else name
     if key not in SOURCES:
         known = ", ".join(f"`kolab fetch {source}`" for source in SOURCES)
         raise ConfigError(f"There is no corpus {key!r} to fetch. There is: {known}.")
     source = SOURCES[key]
-    folder = Path(folder) if folder is not None else memory.home() / "data" / source.folder
+    folder = folder_of(source.folder) if folder is None else Path(folder)
     show = sys.stderr.isatty() if show is None else show
+    print(f"{source.title or key}. Licence: {source.licence}. {source.page}".rstrip())
+    if source.terms and given is None and not _all_there(source, folder):
+        _agree(source, key, yes)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):  # two at once would write into one another's files
@@ -130,6 +178,33 @@ def fetch(
         raise DataError(
             f"{folder} cannot be written: {error.strerror or error}. Free space, or give --folder."
         ) from error
+
+
+def folder_of(name: str) -> Path:
+    """Where `kolab fetch` puts a corpus."""
+    return memory.home() / "data" / name
+
+
+def _all_there(source: Source, folder: Path) -> bool:
+    return all((folder / f.name).is_file() and fault(f, folder / f.name) is None for f in source.files)
+
+
+def _agree(source: Source, key: str, yes: bool) -> None:
+    """Asks whether the licence is agreed to. Raises ConfigError where it is not, or where nobody can be asked."""
+    print(f"{source.licence} asks of you: {source.terms}.")
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            f"{key} needs your consent to {source.licence}, and there is no terminal to ask on. Where you agree: "
+            f"`kolab fetch {key} --yes`, or fetch({key!r}, yes=True). Nothing was downloaded."
+        )
+    try:
+        answer = input("Do you agree? [y/N] ")
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes", "네", "예"):
+        raise ConfigError("Nothing was downloaded.")
 
 
 def _have(file: File, folder: Path, given: str | Path | None, key: str, show: bool) -> Path:
@@ -147,29 +222,6 @@ def _have(file: File, folder: Path, given: str | Path | None, key: str, show: bo
     return accept(file, part, folder / file.name)
 
 
-# ---- the raw reviews
-
-
-class Digest:
-    """SHA-256 over rows: each as a JSON list without blanks, and a line end. What the rows are is all that counts.
-
-    >>> one, other = Digest(), Digest()
-    >>> one.add(["1", "10001", 10, "15.08.25", "좋다"]); other.add(["1", "10001", 10, "15.08.25", "좋다 "])
-    >>> one.hex() == other.hex()
-    False
-    """
-
-    def __init__(self):
-        self.rows, self._hash = 0, hashlib.sha256()
-
-    def add(self, row: list) -> None:
-        self.rows += 1
-        self._hash.update((json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n").encode())
-
-    def hex(self) -> str:
-        return self._hash.hexdigest()
-
-
 def _table(source: Source, folder: Path, given: str | Path | None, key: str, show: bool) -> Path:
     """The parquet table: as it lies there, if it is the one that was written, or made from the archive."""
     target = folder / source.parquet
@@ -183,83 +235,10 @@ def _table(source: Source, folder: Path, given: str | Path | None, key: str, sho
     (file,) = source.files
     archive = _have(file, folder, given, key, show)
     try:
-        _write_table(source, archive, target, show)
+        write_table(archive, target, rows=source.rows, digest=source.digest, show=show)
     except DataError:
         archive.unlink()  # else it would be found here, wrong as it is, at the next call
         raise
     archive.unlink()
     sums.write_text(f"{checkpoint.sha256(target)}  {target.name}\n", encoding="utf-8")
     return target
-
-
-def _write_table(source: Source, archive: Path, target: Path, show: bool) -> None:
-    """Reads all films of an archive and writes the table, whole or not at all. Raises DataError for other rows."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns: dict[str, list] = {name: [] for name in COLUMNS}
-    digest = Digest()
-    for row in raw_reviews(archive, show=show):
-        digest.add(row)
-        for name, value in zip(COLUMNS, row, strict=True):
-            columns[name].append(value)
-    if (digest.rows, digest.hex()) != (source.rows, source.digest):
-        raise DataError(
-            f"{archive.name} does not hold the reviews that are expected: {digest.rows:,} of {source.rows:,}, SHA-256 "
-            f"over them {digest.hex()[:12]}… instead of {source.digest[:12]}…. It was thrown away; fetch it again."
-        )
-    kinds = {name: pa.int64() if name == "rating" else pa.large_string() for name in COLUMNS}
-    part = target.with_name(f"{target.name}.part")
-    pq.write_table(pa.table(columns, schema=pa.schema(kinds.items())), part, compression="zstd")
-    os.replace(part, target)
-
-
-def raw_reviews(archive: Path, *, show: bool = False) -> Iterator[list]:
-    """[id, movie, rating, date, text] of every review in the raw folder of an archive, film by film.
-
-    Films come in the order of their numbers as text, a film's reviews as in its file. Authors are left out.
-    Nothing is unpacked: entries are read in memory, those of raw/ alone, and none can write anywhere.
-
-    Raises DataError for a file that is no such archive, or an entry that is not what it should be.
-    """
-    try:
-        with zipfile.ZipFile(archive) as files:
-            films = {}
-            for entry in files.infolist():
-                name = entry.filename
-                if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name) or ":" in name:
-                    raise DataError(
-                        f"{archive.name}: the entry {name!r} points outside of its folder. Do not use that file."
-                    )
-                if found := _FILM.fullmatch(name):
-                    films[found[1]] = entry
-            if not films:
-                raise DataError(
-                    f"{archive.name} holds no raw/NUMBER.json, so it is no archive of NSMC's repository."
-                )
-            for film in tqdm(sorted(films), desc="films", unit="", disable=not show):
-                entry = films[film]
-                if entry.file_size > _MOST:
-                    raise DataError(
-                        f"{archive.name}: {entry.filename} would take {entry.file_size:,} bytes; that is no film."
-                    )
-                yield from _film(archive, entry.filename, files.read(entry))
-    # NotImplementedError: zipfile's word for a way of packing that it does not know; RuntimeError: for a password.
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{archive.name} is no whole zip archive: {error}. Fetch it again.") from error
-
-
-def _film(archive: Path, name: str, content: bytes) -> Iterator[list]:
-    """The rows of one film's file."""
-    try:
-        for review in json.loads(content.decode("utf-8-sig")):
-            rating = int(review["rating"])
-            texts = [review[key] for key in ("review_id", "movie_id", "date", "review")]
-            if not all(isinstance(text, str) for text in texts) or not 1 <= rating <= 10:
-                raise ValueError(
-                    f"a review with the id {review['review_id']!r} has a field of the wrong kind"
-                )
-            yield [texts[0], texts[1], rating, texts[2], texts[3]]
-    except (ValueError, KeyError, TypeError) as error:
-        what = f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
-        raise DataError(f"{archive.name}: {name} is not a list of reviews ({what}).") from error

@@ -12,6 +12,8 @@ os.environ["MPLBACKEND"] = "agg"
 
 import pytest
 
+from tests.faulty_server import server  # noqa: F401  (a fixture)
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
