@@ -113,7 +113,7 @@ def test_any_folder_can_be_probed(raw, tmp_path, monkeypatch, capsys):
     ):
         assert words in found
     monkeypatch.delenv("KOLAB_NSMC_RAW")
-    monkeypatch.setattr(probe, "_models", lambda *_: iter(()))
+    monkeypatch.setattr(probe, "_models", lambda *_: {})
     monkeypatch.setattr(probe, "summary", lambda scores: pd.DataFrame(scores))
     assert main(["bench", "probe", "--quick"]) == 0
     assert "film reviews are left out" in capsys.readouterr().out
@@ -121,18 +121,33 @@ def test_any_folder_can_be_probed(raw, tmp_path, monkeypatch, capsys):
         main(["bench", "probe", "--sedes", "3"])
 
 
-def test_after_an_interruption_the_whole_tasks_count(monkeypatch, capsys):
-    def models(data, task, *_):
-        if task == "reviews":
-            raise KeyboardInterrupt
-        yield "mine", np.array(data["test"]["label"]), 1.0
+def test_after_an_interruption_the_whole_tasks_count_and_it_goes_on(monkeypatch, tmp_path, capsys):
+    measured, stop = [], ["reviews"]
+
+    def models(data, task, encoder, seed, *_):
+        def found():
+            if task in stop:
+                raise KeyboardInterrupt
+            measured.append((task, seed))
+            return np.array(data["test"]["label"])
+
+        return {"mine": found}
 
     monkeypatch.delenv("KOLAB_NSMC_RAW", raising=False)
+    monkeypatch.setenv("KOLAB_HOME", str(tmp_path))
     monkeypatch.setattr(probe, "_models", models)
     table, _ = probe.run(seeds=2)
     assert table["task"].tolist() == ["emotions"] and table["macro_f1"].tolist() == [1.0]
     assert "Stopped" in capsys.readouterr().out
-    monkeypatch.setattr(probe, "_emotions", probe._reviews)
-    monkeypatch.setattr(probe, "_models", lambda data, *_: models(data, "reviews"))
+    stop.clear()
+    table, _ = probe.run(seeds=2)
+    assert table["runs"].tolist() == [2, 2, 2, 2] and set(table["part"]) == {"all", "hard", "plain"}
+    assert measured == [
+        ("emotions", 0),
+        ("reviews", 0),
+        ("emotions", 1),
+        ("reviews", 1),
+    ]  # none of them twice
+    stop.append("emotions")
     with pytest.raises(KeyboardInterrupt):
-        probe.run(seeds=2)
+        probe.run(seeds=2, epochs=1)  # other settings: nothing is whole yet

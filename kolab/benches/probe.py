@@ -15,6 +15,7 @@ The bag: TF-IDF over character n-grams and logistic regression, tuned by cross-v
 models weigh the classes alike, as macro-F1 does. The same settings train the encoder and the random weights.
 """
 
+import functools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -29,10 +30,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 
+from kolab import checkpoint, memory
 from kolab.batching import make_loaders
 from kolab.corpus import held_out
-from kolab.data import load_emotions, load_reviews
+from kolab.data import data_path, load_emotions, load_reviews
 from kolab.errors import ConfigError, DataError
+from kolab.ledger import Ledger
 from kolab.losses import CrossEntropy
 from kolab.metrics import macro_f1
 from kolab.model import Classifier, load_encoder
@@ -60,7 +63,7 @@ def run(
 
     quick: a look at whether it runs: 60 rows, one seed, one epoch. encoder: a name or a folder, as for `load_encoder`.
     raw: the raw film reviews as parquet (default: the environment's KOLAB_NSMC_RAW). seeds: how many; after
-    a Ctrl-C the tasks count that are whole.
+    a Ctrl-C the tasks count that are whole, and the same command goes on.
     two_classes: training rows of the two-class task; 0 leaves it out.
     """
     raw = raw or os.environ.get("KOLAB_NSMC_RAW")
@@ -78,6 +81,8 @@ def run(
         tasks = {name: lambda seed, data=data: data for name, data in fixed.items()} | tasks
     else:
         print("film reviews are left out: give the raw corpus by --raw FILE.parquet or KOLAB_NSMC_RAW.")
+    about = {"epochs": epochs, "lr": lr, "two_classes": two_classes, "encoder": _digest(encoder)}
+    ledger = Ledger(None if quick else memory.home() / "bench-probe.jsonl", about)
     scores: list[dict] = []
     try:
         for seed in range(seeds):
@@ -85,11 +90,13 @@ def run(
                 data = load(seed)
                 if quick:
                     data = DatasetDict({name: part.select(range(60)) for name, part in data.items()})
-                scores += _one_task(task, data, encoder, seed, epochs, lr)
+                scores += _one_task(task, data, encoder, seed, epochs, lr, ledger)
     except KeyboardInterrupt:
         if not scores:
             raise
-        print("Stopped: the tasks that are whole count; the column 'runs' says how many seeds.")
+        print(
+            "Stopped: the tasks that are whole count; the column 'runs' says how many seeds. Run it again to go on."
+        )
     meta = {
         "encoder": Path(encoder).name, "seeds": seeds, "epochs": epochs, "lr": lr, "batch_size": 32, "pooling": "mean",
         "loss": "cross-entropy, classes weighted alike",
@@ -100,14 +107,29 @@ def run(
     return summary(scores), meta
 
 
-def _one_task(task: str, data: DatasetDict, encoder: str, seed: int, epochs: int, lr: float) -> list[dict]:
+def _one_task(task: str, data: DatasetDict, encoder: str, seed: int, epochs: int, lr: float, ledger: Ledger):
     """The scores of all models on one task, for one seed."""
+
+    def measure(make: Callable[[], np.ndarray]) -> dict:
+        start = time.perf_counter()
+        found = make()
+        return {"seconds": time.perf_counter() - start, "parts": list(_by_part(data["test"], found))}
+
     scores = []
-    for model, found, seconds in _models(data, task, encoder, seed, epochs, lr):
-        about = {"task": task, "model": model, "seconds": seconds}
-        scores += [about | row for row in _by_part(data["test"], found)]
-        print(f"seed {seed}  {task:13} {model:30} {scores[-1]['f1']:.3f}  {seconds:5.0f} s", flush=True)
+    for model, make in _models(data, task, encoder, seed, epochs, lr).items():
+        row = ledger.get({"task": task, "model": model, "seed": seed}, functools.partial(measure, make))
+        scores += [{"task": task, "model": model, "seconds": row["seconds"]} | part for part in row["parts"]]
+        print(
+            f"seed {seed}  {task:13} {model:30} {scores[-1]['f1']:.3f}  {row['seconds']:5.0f} s", flush=True
+        )
     return scores
+
+
+def _digest(encoder: str) -> str | None:
+    """Eight signs of the weights of a bundled encoder or a folder: other weights are another encoder."""
+    folder = data_path(encoder) if encoder == "kolab-mini" else Path(encoder)
+    weights = folder / "model.safetensors"
+    return checkpoint.sha256(weights)[:8] if weights.is_file() else None
 
 
 def summary(scores: list[dict]) -> pd.DataFrame:
@@ -205,21 +227,17 @@ def _two_parts(splits: DatasetDict, columns: list[str]) -> DatasetDict:
 
 def _models(
     data: DatasetDict, task: str, encoder: str, seed: int, epochs: int, lr: float
-) -> Iterator[tuple[str, np.ndarray, float]]:
-    """(model, its predictions for the test rows, seconds). The bag has no seed: on rows that stay, once will do."""
-    name = Path(encoder).name
-    makers = {
-        name: lambda: load_encoder(encoder),
-        RANDOM: lambda: load_encoder(encoder, pretrained=False, seed=seed),
-    }
-    for model, make in makers.items():
-        start = time.perf_counter()
-        found = _fine_tuned(*make(), data, seed, epochs, lr)
-        yield model, found, time.perf_counter() - start
-    if seed == 0 or not task.startswith("film"):
-        start = time.perf_counter()
-        found = bag_of_ngrams(data["train"]["text"], data["train"]["label"], data["test"]["text"])
-        yield BAG, found, time.perf_counter() - start
+) -> dict[str, Callable[[], np.ndarray]]:
+    """What gives each model's predictions for the test rows. The bag has no seed: on rows that stay, once will do."""
+
+    def tuned(**options) -> np.ndarray:
+        return _fine_tuned(*load_encoder(encoder, **options), data, seed, epochs, lr)
+
+    def bag() -> np.ndarray:
+        return bag_of_ngrams(data["train"]["text"], data["train"]["label"], data["test"]["text"])
+
+    models = {Path(encoder).name: tuned, RANDOM: functools.partial(tuned, pretrained=False, seed=seed)}
+    return models if seed > 0 and task.startswith("film") else models | {BAG: bag}
 
 
 def _fine_tuned(network, tokenizer, data: DatasetDict, seed: int, epochs: int, lr: float) -> np.ndarray:

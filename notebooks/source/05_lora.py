@@ -988,6 +988,10 @@ def sweeps(study):
 sweeps(study) if study is not None else None
 
 # %% [markdown] tags=["en"]
+# Here LoRA does *not* match full fine-tuning. Its best seed lies below full fine-tuning's worst, and no rate or rank that was tried closes the gap. Note also how narrow
+# its road is: at rank 64 with α = 128, or with rsLoRA's larger scale, the rate that suits rank 8 throws the training off altogether. What the study does not say
+# is what more epochs, or adapters in all layers, would bring.
+#
 # How to read such a study, whoever made it:
 #
 # - In the left figure compare the tops of the two curves. A point of one above a point of the other at the same rate says only that the rate suited one of them.
@@ -997,6 +1001,9 @@ sweeps(study) if study is not None else None
 # - One encoder of seven million parameters and a few thousand reviews. Large models on large data may order the methods in another way.
 
 # %% [markdown] tags=["ko"]
+# 여기서 LoRA는 전체 미세 조정을 *따라잡지 못합니다*. LoRA의 가장 좋은 시드가 전체 미세 조정의 가장 나쁜 시드보다 낮고, 시도한 어떤 학습률과 랭크도 그 틈을 메우지 못했어요. 갈 수 있는 길도
+# 좁습니다. α = 128인 랭크 64나 배율이 더 큰 rsLoRA에서는, 랭크 8에 맞던 학습률이 학습을 아예 무너뜨립니다. 에폭을 늘리거나 모든 층에 어댑터를 넣으면 어떻게 되는지는 이 연구가 말해 주지 않아요.
+#
 # 누가 한 연구든 이렇게 읽습니다.
 #
 # - 왼쪽 그림에서는 두 곡선의 꼭대기끼리 견주세요. 같은 학습률에서 한쪽 점이 더 높다는 것은 그 학습률이 그쪽에 맞았다는 말일 뿐입니다.

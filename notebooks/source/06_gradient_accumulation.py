@@ -55,6 +55,7 @@ from torch import nn
 reviews = kl.load_reviews()
 names = reviews["train"].features["label"].names
 encoder, tokenizer = kl.load_encoder("kolab-mini")
+del encoder.encoder.layer[kl.pick(full=6, quick=2):]                   # all six layers; two where the lesson is only tried out
 
 # %% [markdown] tags=["en"]
 # ## What has to be equal
@@ -401,6 +402,7 @@ kl.check("6.2", sum_and_weight)
 
 # %%
 plain = kl.Classifier.build(kl.load_encoder("kolab-mini")[0], names, seed=0)      # float32: this is about training, not about digits
+del plain.encoder.encoder.layer[kl.pick(full=6, quick=2):]
 start = [p.detach().clone() for p in plain.parameters()]
 batches = [tokenizer([row["text"] for row in rows[i:i + 4]], padding=True, return_tensors="pt") for i in range(0, 64, 4)]
 targets = labels.split(4)
@@ -703,6 +705,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 part = {"train": reviews["train"].shuffle(seed=6).select(range(33))}
 loaders = kl.make_loaders(part, tokenizer, batch_size=4, max_length=48)           # 9 micro-batches, the last of one review
 exact = kl.Classifier.build(kl.load_encoder("kolab-mini")[0], names, seed=0).double()
+del exact.encoder.encoder.layer[kl.pick(full=6, quick=2):]
 for module in exact.modules():
     if isinstance(module, nn.Dropout):
         module.p = 0.0
