@@ -133,3 +133,27 @@ def test_whoever_always_says_no_has_a_high_hamming_score():
 def test_the_rarest_label_of_a_row():
     labels = [[1, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 1]]
     assert multilabel.rarest_of_each(labels).tolist() == [0, 1, -1, 2]
+
+
+def test_corpora_come_by_name(tmp_path, monkeypatch):
+    """Files of the published shape in the place where `kolab fetch` puts them."""
+    monkeypatch.setenv("KOLAB_HOME", str(tmp_path))
+    for folder, files in (
+        ("kote", ("train.tsv", "val.tsv", "test.tsv")),
+        ("unsmile", ("unsmile_train_v1.0.tsv", "unsmile_valid_v1.0.tsv")),
+    ):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for number, name in enumerate(files):
+            texts = [f"{number}번 파일의 {row}번째 글" for row in range(30)]
+            if folder == "kote":
+                lines = [f"{row}\t{text}\t{row % 44},{(row + 1) % 44}" for row, text in enumerate(texts)]
+            else:
+                head = "문장\t여성/가족\t남성\t성소수자\t인종/국적\t연령\t지역\t종교\t기타 혐오\t악플/욕설\tclean\t개인지칭"
+                cells = ["\t".join(str(int(c == row % 10)) for c in range(10)) for row in range(30)]
+                lines = [head, *(f"{text}\t{cell}\t0" for text, cell in zip(texts, cells, strict=True))]
+            (tmp_path / "data" / folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        data = multilabel.load(folder)
+        assert set(data) == {"train", "validation", "test"}
+        assert len(label_names(data)) == {"kote": 44, "unsmile": 10}[folder]
+        sums = np.array(data["train"]["labels"][:]).sum(axis=1)
+        assert set(sums) == {{"kote": 2.0, "unsmile": 1.0}[folder]}

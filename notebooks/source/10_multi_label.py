@@ -283,7 +283,7 @@ kl.plots.bars(each, title="F1 of each label (validation texts that carry it)", d
 figure
 
 # %% [markdown] tags=["en"]
-# Hamming accuracy is almost a straight line; the others show the learning. And on the right, labels with a dozen or two validation texts: one more found or missed moves such a label by several points.
+# Hamming accuracy is almost a straight line; the others show the learning. And on the right, labels with a dozen or two validation texts: one more found or missed moves such a label by points at a time.
 #
 # ### Exercise 10.1 · LRAP by hand
 # ●●●○○ · 12 minutes
@@ -336,7 +336,7 @@ pd.DataFrame({what: {who: multilabel.multilabel_metrics(decided[which], y[which]
 # %% [markdown] tags=["en"]
 # ## Rare labels: pos_weight
 #
-# A label that one text in thirty carries gives the loss thirty chances to learn *no* for each chance to learn *yes*. `pos_weight` multiplies the positive side of each label's loss,
+# A label that one text in thirty carries gives the loss some thirty chances to learn *no* for each chance to learn *yes*. `pos_weight` multiplies the positive side of each label's loss,
 # usually by negatives / positives. Here is how a published walk-through computes it, and what comes of it when a label is carried by nobody, as happens to a rare
 # label in a small sample or a cross-validation fold.
 
@@ -696,7 +696,7 @@ figure
 # %% [markdown] tags=["en"]
 # The rare labels are about three times as frequent as before. So is every other label that these texts carry: a copy takes all its labels along, which is why multi-label data cannot simply be balanced.
 #
-# Does it help? The claim is that AEDA on the minority classes does. To know, we need two comparisons that are usually missing. *Copies without marks*: what they gain is not AEDA's doing. And *the same number of updates*: twice the rows in the same epochs is also
+# Does it help? The claim is that AEDA on the minority classes does. To know, we need two comparisons that are usually missing. *Copies without marks*: what they gain is not AEDA's doing. And *the same number of updates*: more rows in the same epochs are also
 # a longer training. The recorded study has both, with each training scored on the five rarest labels.
 
 # %% [markdown] tags=["ko"]
