@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 
 from kolab import multilabel
 from kolab.batching import make_loaders, tokenize
+from kolab.corpus_files import UNSMILE_HEADER
 from kolab.data import DATA
 from kolab.errors import ConfigError, DataError
 from kolab.labels import label_names, multi_hot
@@ -144,12 +145,12 @@ def test_corpora_come_by_name(tmp_path, monkeypatch):
     ):
         (tmp_path / "data" / folder).mkdir(parents=True)
         for number, name in enumerate(files):
-            texts = [f"{number}번 파일의 {row}번째 글" for row in range(30)]
+            texts = [f"{number}번 파일의 {row}번째 글" for row in range(200)]
             if folder == "kote":
                 lines = [f"{row}\t{text}\t{row % 44},{(row + 1) % 44}" for row, text in enumerate(texts)]
             else:
-                head = "문장\t여성/가족\t남성\t성소수자\t인종/국적\t연령\t지역\t종교\t기타 혐오\t악플/욕설\tclean\t개인지칭"
-                cells = ["\t".join(str(int(c == row % 10)) for c in range(10)) for row in range(30)]
+                head = "\t".join(UNSMILE_HEADER)
+                cells = ["\t".join(str(int(c == row % 10)) for c in range(10)) for row in range(200)]
                 lines = [head, *(f"{text}\t{cell}\t0" for text, cell in zip(texts, cells, strict=True))]
             (tmp_path / "data" / folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
         data = multilabel.load(folder)
