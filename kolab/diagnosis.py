@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from kolab import checkpoint
+from kolab import checkpoint, sharding
 from kolab.errors import ConfigError, TrainingError
 
 
@@ -17,7 +17,7 @@ def not_a_number(
     step: int, window: list[dict], value: float, tokenizer: Any, model: nn.Module, config: Any
 ) -> str:
     """The message for a loss that is not a number: the step, the texts, the likely causes."""
-    broken = [name for name, p in model.named_parameters() if not torch.isfinite(p).all()]
+    broken = [name for name, p in model.named_parameters() if not torch.isfinite(sharding.local(p)).all()]
     causes = []
     if broken:
         causes.append(f"the weights were broken before this step ({broken[0]}, {len(broken)} tensors in all)")

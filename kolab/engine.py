@@ -17,6 +17,7 @@ from accelerate.utils import GradientAccumulationPlugin
 from accelerate.utils.environment import parse_flag_from_env
 from torch import Tensor, nn
 
+from kolab import sharding
 from kolab.errors import CheckpointError, ConfigError
 from kolab.processes import default_device, launched, lost_process, shard
 
@@ -26,7 +27,6 @@ __all__ = [
     "rng_state", "set_rng_state", "shard", "to_device", "windows",
 ]  # fmt: skip
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-_SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
 _DTYPE = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _MAY_DIFFER = {
     "resume",
@@ -103,25 +103,21 @@ def make_accelerator(
 
     Raises ConfigError where the launcher wants what `fit` does not do.
     """
-    for name in _SHARDING:
-        if parse_flag_from_env(f"ACCELERATE_USE_{name}"):
-            raise ConfigError(
-                f"The launcher asks for {name}, which splits the weights among the processes; kl.fit saves and resumes "
-                "whole weights. Launch with torchrun, or choose multi-GPU in `accelerate config`: an encoder of a few "
-                "hundred million parameters fits on every device."
-            )
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
     # Accelerate joins the processes of a CPU only where it is told that a CPU is meant.
     cpu = device == "cpu" or default_device().type == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU")
     resolved = resolve_precision(precision, torch.device("cpu") if cpu else default_device())
+    plugin = sharding.asked(resolved, torch.device("cpu") if cpu else default_device())
     accelerator = Accelerator(
         cpu=cpu,
         mixed_precision={"fp32": "no"}.get(resolved, resolved),
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # fit divides by itself
         log_with=tracker,
         project_dir=None if folder is None else str(folder),
+        fsdp_plugin=plugin,
     )
+    sharding.enter(accelerator, plugin)
     started = launched()[1]
     if accelerator.num_processes != started:
         raise ConfigError(
@@ -224,7 +220,7 @@ def load_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> None:
         )
     with torch.no_grad():
         for name, value in own.items():
-            value.copy_(tensors[name])
+            value.copy_(sharding.part_of(tensors[name], value))
 
 
 def check_same_run(saved: dict[str, Any], now: dict[str, Any]) -> None:

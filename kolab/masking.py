@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers.modeling_outputs import MaskedLMOutput
 
-from kolab import engine, processes
+from kolab import engine, processes, sharding
 from kolab.bucket import ShardedBatchSampler, whole_number
 from kolab.errors import ConfigError, DataError
 
@@ -265,12 +265,15 @@ def evaluate_masked(model: nn.Module, loader: DataLoader) -> dict[str, float]:
     sums = torch.zeros(3, dtype=kind, device=device)  # loss, right, all
     training = model.training
     model.eval()
-    for batch in engine.shard(loader, rank, world):
-        labels = batch.pop("labels").to(device)
-        if not len(labels):
+    together = world > 1 and sharding.is_sharded(model)
+    for batch in engine.shard(loader, rank, world, pad_empty=together):
+        labels, empty = batch.pop("labels").to(device), batch.pop("empty", None)
+        if not together and not len(labels):
             continue
         with engine.autocast(precision, device):
             logits = model(**engine.to_device(batch, device)).logits.float()
+        if empty is not None:
+            continue
         sums[0] += nn.functional.cross_entropy(logits, labels, reduction="sum")
         sums[1] += (logits.argmax(-1) == labels).sum()
         sums[2] += len(labels)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
 from sklearn.metrics import label_ranking_average_precision_score
+from torch import nn
 
 from kolab.errors import ConfigError, DataError
 from kolab.labels import label_names, multi_hot
@@ -19,6 +20,7 @@ from kolab.text import aeda
 
 __all__ = [
     "CORPORA", "add_copies", "counts", "label_names", "load", "multilabel_metrics", "pos_weight", "rarest_of_each",
+    "start_at_prior",
 ]  # fmt: skip
 
 CORPORA = ("aspects", "unsmile", "kote")
@@ -79,6 +81,31 @@ def pos_weight(labels: Any, *, most: float = 10.0) -> torch.Tensor:
     positives = labels.sum(0)
     ratio = np.maximum(len(labels) - positives, 1) / np.maximum(positives, 1)
     return torch.tensor(np.minimum(ratio, most), dtype=torch.float32)
+
+
+def start_at_prior(model: nn.Module, labels: Any, pos_weight: torch.Tensor | None = None) -> None:
+    """Set the bias of a Classifier's last layer so that it begins by saying how frequent each label is.
+
+    A fresh head says 0.5 to everything where nearly all answers are no. All its first gradients then push the same way,
+    through the whole encoder, which may end by giving every text the same answer. With a bias of ln(π / (1 - π)), and
+    + ln w where the loss has a pos_weight w, the first gradients are about differences between texts already (Lin et
+    al., 2017, Focal Loss for Dense Object Detection, section 4.1).
+
+    labels: (N, C) of the training rows; a label of no row, or of all, counts as half a row more or less.
+    Raises: ConfigError for a model without a linear head of C outputs.
+    """
+    labels = _matrix(labels)
+    share = np.clip(labels.mean(0), 0.5 / len(labels), 1 - 0.5 / len(labels))
+    bias = torch.tensor(np.log(share / (1 - share)), dtype=torch.float32)
+    if pos_weight is not None:
+        bias = bias + pos_weight.detach().cpu().float().log()
+    layers = [m for m in getattr(model, "head", nn.Identity()).modules() if isinstance(m, nn.Linear)]
+    if not layers or layers[-1].bias is None or layers[-1].bias.shape != bias.shape:
+        raise ConfigError(
+            f"the model needs a head that ends in a linear layer with a bias for {len(bias)} labels."
+        )
+    with torch.no_grad():
+        layers[-1].bias.copy_(bias)
 
 
 def add_copies(

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kolab import checkpoint, engine
+from kolab import checkpoint, engine, sharding
 
 if TYPE_CHECKING:
     from kolab.run import Run
@@ -26,12 +26,15 @@ def settings(run: "Run") -> dict[str, Any]:
 def save(run: "Run") -> Path | None:
     """Writes a checkpoint of this very moment, and the history beside it; only the main process does."""
     sums = run.whole_sums()  # also makes the processes wait for one another
+    slots, groups = checkpoint.flatten_optimizer(run.optimizer.optimizer)
+    model = run.tensors()
+    if run.sharded:  # the parts are put together, with every process's help
+        model, slots = sharding.whole(model, run.is_main), sharding.whole(slots, run.is_main)
     if not run.is_main:
         return None
-    slots, groups = checkpoint.flatten_optimizer(run.optimizer.optimizer)
     scaler = run.accelerator.scaler
     tensors = {
-        "model": engine.own_tensors(run.plain_model),
+        "model": model,
         "optimizer": slots,
         "rest": {"sums": sums} | {f"rng.{k}": v for k, v in engine.rng_state(run.device).items()},
     }
@@ -54,8 +57,9 @@ def restore(run: "Run", saved: checkpoint.Checkpoint) -> None:
     """Puts a run back to where a checkpoint was taken. Raises ConfigError if it is another run's."""
     values, tensors = saved.state, saved.tensors
     engine.check_same_run(values["settings"], settings(run))
-    engine.load_tensors(run.plain_model, tensors["model"])
-    checkpoint.restore_optimizer(run.optimizer.optimizer, tensors["optimizer"], values["optimizer"])
+    engine.load_tensors(run.inner_model, tensors["model"])
+    slots = sharding.optimizer_parts(tensors["optimizer"], run.parameters)
+    checkpoint.restore_optimizer(run.optimizer.optimizer, slots, values["optimizer"])
     run.schedule.load_state_dict(values["schedule"])
     if run.accelerator.scaler is not None and values["scaler"]:
         run.accelerator.scaler.load_state_dict(values["scaler"])

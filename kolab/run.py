@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from kolab import checkpoint, diagnosis, engine, resume
+from kolab import checkpoint, diagnosis, engine, processes, resume, sharding
 from kolab.errors import ConfigError, TrainingError
 from kolab.optim import make_optimizer, make_schedule, parameter_groups
 from kolab.progress_bar import Progress
@@ -40,14 +40,15 @@ class Run:
         self.loader = engine.shard(loaders["train"], self.rank, self.world, pad_empty=True)
         per_epoch = -(-len(self.loader) // config.accumulate)
         self.total_steps = min(config.max_steps or per_epoch * config.epochs, per_epoch * config.epochs)
-        groups = parameter_groups(
-            model, config.lr, config.weight_decay, layer_decay=config.layer_decay, head_lr=config.head_lr
-        )
-        self.parameters = [p for group in groups for p in group["params"]]
         self.plain_model, self.loss = model, loss.to(self.device)
-        self.model = self.accelerator.prepare_model(model.to(self.device))
-        optimizer = make_optimizer(groups, betas=config.betas, eps=config.eps)
-        self.optimizer = self.accelerator.prepare_optimizer(optimizer)
+        self.sharded = self.accelerator.is_fsdp2
+        if self.sharded:
+            self.model, self.optimizer = sharding.share_out(self.accelerator, model, self._optimizer)
+        else:
+            optimizer = self._optimizer(model.to(self.device))  # which can refuse, while nothing is wrapped
+            self.model = self.accelerator.prepare_model(model)
+            self.optimizer = self.accelerator.prepare_optimizer(optimizer)
+        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.schedule = make_schedule(
             self.optimizer.optimizer, config.schedule, config.warmup, self.total_steps
         )
@@ -57,6 +58,13 @@ class Run:
         self._exit = contextlib.ExitStack()
         self._stop = False
         self.resume_rng: dict[str, Tensor] | None = None
+
+    def _optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        config = self.config
+        groups = parameter_groups(
+            model, config.lr, config.weight_decay, layer_decay=config.layer_decay, head_lr=config.head_lr
+        )
+        return make_optimizer(groups, betas=config.betas, eps=config.eps)
 
     # ---- set up and take down
 
@@ -81,7 +89,8 @@ class Run:
                     self.total_steps,
                     self.state.step,
                     show=self.config.progress and self.is_main,
-                    title=f"{self.precision} on {self.device.type}",  # "auto" says what it took
+                    title=f"{self.precision} on {self.device.type}"  # "auto" says what it took
+                    + f", weights shared by {self.world} processes" * self.sharded,
                 )
             )
             for row in self.state.rows:
@@ -95,6 +104,8 @@ class Run:
         lost = self.world > 1 and engine.lost_process(error)
         self.signals.hold_term = lost
         self._close()
+        if kind is None:
+            self.plain_model.to(self.device)  # a shared-out model was on the CPU until now
         if kind is not None and issubclass(kind, torch.cuda.OutOfMemoryError):
             size = getattr(self.loader.batch_sampler, "batch_size", None)
             raise diagnosis.out_of_memory(size, self.config.accumulate) from error
@@ -103,7 +114,7 @@ class Run:
 
     def _close(self) -> None:
         self._exit.close()
-        self.model = engine.release(self.accelerator, self.model)
+        self.model = engine.release(self.accelerator, self.plain_model if self.sharded else self.model)
 
     def _open_folder(self) -> None:
         """Resumes what the folder holds, or makes sure that it holds nothing that would be lost."""
@@ -191,6 +202,8 @@ class Run:
     def clip(self) -> Tensor:
         """Clips the gradient's norm (unscaled first under fp16) and returns what it was before."""
         limit = self.config.max_grad_norm or float("inf")
+        if self.sharded:
+            return sharding.clip(self.parameters, limit)
         return self.accelerator.clip_grad_norm_(self.parameters, limit)
 
     def schedule_step(self) -> None:
@@ -240,9 +253,11 @@ class Run:
             "grad_norm": float(sums[2] / max(1, state.step_in_epoch)),
         }
         if "validation" in self.loaders:
-            # Not through DDP: a process without a share of the last batch would keep the others waiting.
-            with engine.own_forward(self.plain_model):  # scores are measured in the evaluator's own precision
-                found = self.evaluator(self.plain_model, self.loaders["validation"])
+            model = self.inner_model
+            with engine.own_forward(model):  # scores are measured in the evaluator's own precision
+                found = self.evaluator(model, self.loaders["validation"])
+            if self.world > 1:  # what stops one has to stop all
+                found = processes.gathered(found)[0]
             row |= {("validation_loss" if name == "loss" else name): value for name, value in found.items()}
         row["seconds"] = round(state.seconds + engine.now() - self._began, 2)
         state.rows.append(row)
@@ -272,8 +287,7 @@ class Run:
         if best is None or sign * row[name] > sign * best[name] + self.config.min_delta:
             self.state.best, self.state.stale = row, 0
             if self.config.keep_best:
-                own = engine.own_tensors(self.plain_model)
-                self.best_tensors = {k: v.detach().to("cpu", copy=True) for k, v in own.items()}
+                self.best_tensors = sharding.whole(self.tensors())
         else:
             self.state.stale += 1
 
@@ -281,6 +295,8 @@ class Run:
         """The history; the model has the best weights now, and `folder/best` holds them for others."""
         if self.best_tensors is not None:
             engine.load_tensors(self.plain_model, self.best_tensors)
+        else:
+            self._bring_home()
         if self.folder is not None and self.is_main and hasattr(self.plain_model, "save_pretrained"):
             partial = self.folder / ".saving-best"
             shutil.rmtree(partial, ignore_errors=True)
@@ -311,6 +327,7 @@ class Run:
             if self.state.step_in_epoch or self.config.save_every != "epoch":
                 resume.save(self)
             where += f"Saved in {self.folder}; go on with resume=True."
+        self._bring_home()
         error = engine.Interrupted(where)
         error.signal_number = number
         raise error
@@ -322,9 +339,26 @@ class Run:
         tokenizer = getattr(self.loaders, "tokenizer", None)
         raise TrainingError(
             diagnosis.not_a_number(
-                self.state.step, self._window, value, tokenizer, self.plain_model, self.config
+                self.state.step, self._window, value, tokenizer, self.inner_model, self.config
             )
         )
+
+    # ---- the model
+
+    @property
+    def inner_model(self) -> nn.Module:
+        """The model that is trained, not inside DDP: there a process without examples keeps the others waiting."""
+        return self.model if self.sharded else self.plain_model
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The trained model's parameters and buffers; of shared-out ones this process's parts (see `sharding`)."""
+        sharding.regroup(self.inner_model)
+        return engine.own_tensors(self.inner_model)
+
+    def _bring_home(self) -> None:
+        """The weights as they are now, in the model that the caller holds; all processes have to call it."""
+        if self.sharded:
+            engine.load_tensors(self.plain_model, sharding.whole(self.tensors()))
 
     # ---- small things
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
-from kolab import engine, processes
+from kolab import engine, processes, sharding
 from kolab.errors import ConfigError
 from kolab.losses import BinaryCrossEntropy, CrossEntropy
 from kolab.metrics import classification_metrics
@@ -228,17 +228,21 @@ def predict(
     device = next(model.parameters()).device
     precision = engine.resolve_precision(precision, device)
     rank, world = processes.joined()
+    together = world > 1 and sharding.is_sharded(model)
     parts, references, order = [], [], []
     was_training = model.training
     model.eval()
     try:
         with engine.autocast(precision, device):
-            for indices, batch in _with_indices(engine.shard(data, rank, world), data):
-                if not len(batch["input_ids"]):
+            for indices, batch in _with_indices(engine.shard(data, rank, world, pad_empty=together), data):
+                if not together and not len(batch["input_ids"]):
                     continue
                 batch = engine.to_device(batch, device)
-                labels = batch.pop("labels", None)
-                parts.append(model(**batch).logits.float())
+                labels, empty = batch.pop("labels", None), batch.pop("empty", None)
+                logits = model(**batch).logits.float()
+                if empty is not None:  # took its turn, for the sake of the others
+                    continue
+                parts.append(logits)
                 references += [] if labels is None else [labels]
                 order += indices
     finally:
@@ -289,7 +293,7 @@ def _with_indices(loader: DataLoader, whole: DataLoader) -> Iterator[tuple[list[
         return
     count = 0
     for batch in loader:
-        size = len(batch["input_ids"])
+        size = 0 if "empty" in batch else len(batch["input_ids"])
         yield list(range(count, count + size)), batch
         count += size
 

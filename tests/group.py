@@ -4,6 +4,7 @@
 A job is one of the functions below; it returns what can be pickled.
 """
 
+import dataclasses
 import os
 import signal
 import socket
@@ -18,6 +19,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from kolab.bucket import ShardedBatchSampler
 from kolab.losses import BinaryCrossEntropy, CrossEntropy
+from kolab.optim import parameter_groups
+from kolab.sharding import whole
 from tests import tiny
 
 WEIGHT = [0.2, 1.0, 7.0]
@@ -139,11 +142,15 @@ def gradients(
         data, batch_sampler=Ragged(batches_of(sizes)), collate_fn=tiny.Collator(0)
     )
     seen = []
+    order = [p for group in parameter_groups(model, 1.0) for p in group["params"]]
 
-    def note(*_):
-        seen.append(
-            torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).double().numpy()
-        )
+    def note(optimizer, *_):
+        trained = [
+            p for group in optimizer.param_groups for p in group["params"]
+        ]  # under FSDP not the model's own
+        place = {id(p): q.grad for p, q in zip(order, trained, strict=True)}
+        found = {str(i): place[id(p)] for i, p in enumerate(model.parameters()) if place[id(p)] is not None}
+        seen.append(torch.cat([g.flatten() for g in whole(found).values()]).double().numpy())
 
     # A rate so small that no weight changes: every step's gradient is taken at the same place.
     config = TrainConfig(
@@ -191,6 +198,22 @@ def history(
     }
 
 
+FSDP = {
+    "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_RESHARD_AFTER_FORWARD": "true",
+}  # fmt: skip
+
+
+def sharded(job: str, *args: Any) -> Any:
+    """Another job, with what `accelerate launch` would say for FSDP in the environment."""
+    os.environ |= FSDP
+    try:
+        return globals()[job](*args)
+    finally:
+        for name in FSDP:
+            os.environ.pop(name)
+
+
 def wrapped_prediction() -> list[float]:
     """The logits of nine texts in batches of four by a model inside DistributedDataParallel."""
     from kolab.train import predict
@@ -205,3 +228,56 @@ def predict_alone() -> list[float]:
     from kolab.train import predict
 
     return predict(tiny.model(0.0), tiny.loaders(8, 4, validation=9)["validation"]).logits.flatten().tolist()
+
+
+def shared_run(precision: str = "fp32", only_layers: bool = False) -> dict[str, Any]:
+    """Two epochs without keeping the best, the processes' models drawn differently; what each held meanwhile."""
+    from kolab.sharding import local
+    from kolab.train import TrainConfig, fit
+
+    model = tiny.model(0.0, seed=int(os.environ.get("RANK", "0")))
+    if only_layers:
+        model.encoder.embeddings.requires_grad_(False)
+    held = []
+
+    def evaluator(trained, _):
+        held.append(sum(local(p).numel() for p in trained.parameters()))
+        return {"loss": 0.5, "f1": float(os.environ.get("RANK", "0"))}  # the processes do not agree
+
+    config = TrainConfig(
+        epochs=2, lr=3e-3, precision=precision, progress=False, keep_best=False, accumulate=2
+    )
+    rows = fit(model, tiny.loaders(19, 4), config, evaluator=evaluator)
+    return {
+        "held": held,
+        "scores": [row["f1"] for row in rows],
+        "kinds": {type(p.data).__name__ for p in model.parameters()},
+        "weights": torch.cat([p.detach().flatten() for p in model.parameters()]).numpy(),
+    }
+
+
+def stopped_run(folder: str) -> list[Any]:
+    """A run that process 1 is told to stop after the first epoch; resumed to its end; and once more, for nothing.
+
+    Returns the message and, after each of the three, the weights that the caller holds.
+    """
+    from kolab.engine import Interrupted
+    from kolab.train import TrainConfig, fit
+
+    def evaluator(*_):
+        if os.environ.get("RANK") == "1" and not found:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return {"loss": 0.5}
+
+    found: list[Any] = []
+    config = TrainConfig(
+        epochs=2, lr=3e-3, precision="fp32", progress=False, keep_best=False, metric="loss", folder=folder
+    )
+    for resume in (False, True, True):
+        model = tiny.model(0.0)
+        try:
+            fit(model, tiny.loaders(9, 4), dataclasses.replace(config, resume=resume), evaluator=evaluator)
+        except Interrupted as stopped:
+            found.append(str(stopped))
+        found.append(torch.cat([p.detach().flatten() for p in model.parameters()]).numpy())
+    return found

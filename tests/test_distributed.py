@@ -167,13 +167,6 @@ def test_processes_that_do_not_find_each_other_are_an_error(monkeypatch):
         engine.make_accelerator("fp32", "cpu", None, None)
 
 
-@pytest.mark.parametrize("kind", ["FSDP", "DEEPSPEED"])
-def test_a_launcher_that_splits_the_weights_is_refused(monkeypatch, kind):
-    monkeypatch.setenv(f"ACCELERATE_USE_{kind}", "true")
-    with pytest.raises(ConfigError, match=f"asks for {kind}.*torchrun"):
-        engine.make_accelerator("fp32", "cpu", None, None)
-
-
 @pytest.mark.parametrize(
     ("error", "lost"),
     [

@@ -84,6 +84,23 @@ def test_pos_weight_balances_the_two_answers():
     assert logit.grad.item() == pytest.approx(0.0, abs=1e-5)
 
 
+def test_a_model_begins_with_the_frequencies():
+    from tests.tiny import model
+
+    labels = np.zeros((50, 3))
+    labels[:10, 0], labels[:, 2] = 1, 1  # the second label is carried by no row, the third by all
+    for weight in (None, pos_weight(labels)):
+        classifier = model(multi_label=True)
+        torch.nn.init.zeros_(classifier.head.weight)
+        multilabel.start_at_prior(classifier, labels, weight)
+        p = classifier(torch.tensor([[7, 8, 9]])).logits.sigmoid()[0]
+        assert torch.isfinite(p.log()).all()
+        assert p[0].item() == pytest.approx(0.2 if weight is None else 0.5)
+        assert weight is not None or (p[1] < 0.02 and p[2] > 0.98)
+    with pytest.raises(ConfigError, match="3 labels"):
+        multilabel.start_at_prior(torch.nn.Linear(2, 3), labels)
+
+
 def test_copies_have_punctuation_and_the_labels_of_their_row(small):
     augmented = add_copies(small, ["음질"], copies=3, seed=1)
     assert augmented[:5] == small[:] and len(augmented) == 5 + 2 * 3

@@ -591,6 +591,37 @@ figure
 # 멱법칙은 두 배 앞까지 내다보는 데는 좋은 연장이고, 그 너머로는 아무도 지킬 의무가 없는 약속입니다.
 
 # %% [markdown] tags=["en"]
+# ### Is there a quicker way off the shelf?
+#
+# A higher rate, more blanks, whole words instead of single tokens, smaller batches and so more steps: each has its advocates. Before an hour is spent on one of them, a short trial is cheap.
+# `kolab bench recipes` lets each recipe read four million tokens from the same random weights, and scores all of them on the same held-out blanks, whatever they were trained with, and on
+# the probe of the next section. Blanks of one's own making would not do: whole words are harder to guess than single tokens, and a loss on harder blanks says nothing about the network.
+
+# %% [markdown] tags=["ko"]
+# ### 선반에서 더 빨리 내려오는 길은 없을까?
+#
+# 더 높은 학습률, 더 많은 빈칸, 토큰 대신 단어 통째로 가리기, 작은 배치로 스텝 늘리기. 저마다 옹호하는 사람이 있습니다. 그중 하나에 몇 시간을 쏟기 전에 짧게 시험해 보는 건 값이 싸요.
+# `kolab bench recipes`는 방법마다 똑같은 무작위 가중치에서 출발해 토큰 400만 개를 읽히고, 무엇으로 배웠든 모두 같은 빈칸과 다음 절의 프로브로 점수를 매깁니다. 각자 만든 빈칸으로 재면 안 돼요. 단어를 통째로 가리면 토큰 하나보다
+# 맞히기 어렵고, 더 어려운 빈칸에서 나온 손실은 신경망에 대해 말해 주는 것이 없으니까요.
+
+# %%
+try:
+    trials = kl.measure.recorded("recipes")
+    print(f"{trials.attrs['machine']['cpu']}, {trials.attrs['date']}: {trials.attrs['meta']['tokens']:,} tokens each; plain: {trials.attrs['meta']['plain']}")
+except kl.errors.DataError:
+    trials = pd.DataFrame()
+    print("Nothing is recorded yet. `kolab bench recipes --raw FILE.parquet` measures it.")
+trials.drop(columns=["seed"], errors="ignore").style.format({"held_out_loss": "{:.2f}", "held_out_accuracy": "{:.1%}", "macro_f1": "{:.3f}", "minutes": "{:.0f}"}).hide()
+
+# %% [markdown] tags=["en"]
+# Look at the loss of the plain recipe: four million tokens end on the shelf, and its probe is no better than random weights' below. So such a trial tells which recipe leaves the shelf
+# sooner, and no more. One seed each: small differences are chance. Which recipe *ends* higher is another question, and costs what the real run cost.
+
+# %% [markdown] tags=["ko"]
+# 맨 위 방법(plain)의 손실을 보세요. 토큰 400만 개로는 아직 선반 위이고, 프로브 점수도 아래에 나올 무작위 가중치와 다를 바 없습니다. 그러니 이런 시험이 알려 주는 것은 어느 방법이 선반에서 먼저 내려오는가, 거기까지예요.
+# 시드도 하나씩이라 작은 차이는 우연입니다. 어느 방법이 *끝에서* 더 높은지는 다른 질문이고, 진짜 사전학습만큼의 값이 듭니다.
+
+# %% [markdown] tags=["en"]
 # ## What is it good for? The probe
 #
 # Nobody wants a low loss for its own sake. The question is what an encoder is worth *after fine-tuning*, so it was stopped at several moments of its
