@@ -22,8 +22,8 @@ _HOME = {
     "TrainConfig": "train", "fit": "train", "evaluate": "train",
 }  # fmt: skip
 _MODULES = (
-    "batching", "checkpoint", "checks", "data", "decide", "errors", "lesson", "lora", "losses", "measure", "metrics",
-    "model", "multilabel", "optim", "plots", "text", "train", "widgets",
+    "batching", "checkpoint", "checks", "data", "decide", "ensemble", "errors", "lesson", "lora", "losses", "measure",
+    "metrics", "model", "multilabel", "optim", "plots", "text", "train", "widgets",
 )  # fmt: skip
 
 __all__ = sorted([*_HOME, *_MODULES])

@@ -124,6 +124,11 @@ def _read_zip(path: Path) -> Iterator[File]:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = {_entry_name(info): info for info in archive.infolist()}
+            outside = next((name for name in entries if _climbs(name)), None)
+            if outside is not None:  # nothing is unpacked here, but somebody might do it next
+                raise DataError(
+                    f"{path}: the entry {outside!r} points outside of its folder. Do not use that file."
+                )
             names = sorted(
                 name for name in entries if name.lower().endswith(".json") and not _is_clutter(name)
             )
@@ -151,6 +156,12 @@ def _entry_name(info: zipfile.ZipInfo) -> str:
             except UnicodeDecodeError:
                 continue
     return unicodedata.normalize("NFC", name)
+
+
+def _climbs(name: str) -> bool:
+    """Whether unpacking an entry of that name would write somewhere else than into the folder."""
+    parts = name.replace("\\", "/").split("/")
+    return name.startswith(("/", "\\")) or ".." in parts or (len(parts[0]) == 2 and parts[0][1] == ":")
 
 
 def _is_clutter(name: str) -> bool:

@@ -123,11 +123,14 @@ class TokenDataset(torch.utils.data.Dataset):
         labels = None
         if column is not None:
             values = table[column].to_pylist()
-            bad = next(
-                (row for row, v in enumerate(values) if v is None or (np.ndim(v) == 0 and v < 0)), None
-            )
-            if bad is not None:
-                raise DataError(f"row {bad}: {column} is {values[bad]!r}; drop the rows that carry no label.")
+            for row, value in enumerate(values):
+                if value is None or (isinstance(value, int | float) and not value >= 0):
+                    raise DataError(f"row {row}: {column} is {value!r}; drop the rows that carry no label.")
+                if not isinstance(value, int | float | list) or np.size(value) != np.size(values[0]):
+                    raise DataError(
+                        f"row {row}: {column} is {value!r}; it has to be a class number, or a row of 0 and 1 with one "
+                        "entry for each class, the same for all texts."
+                    )
             labels = np.asarray(values)
         flat = ids.flatten().to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
         return cls(flat, np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]), labels)

@@ -1,5 +1,6 @@
 """The command line: `kolab train`, `evaluate`, `predict`, `pretrain`, `fetch`, `doctor`, `bench`, `results`."""
 
+import contextlib
 import dataclasses
 import importlib
 import inspect
@@ -20,7 +21,7 @@ USAGE = """usage: kolab COMMAND …
   kolab evaluate RUN [--split test]                       the metrics of a finished run
   kolab predict RUN "문장" … | --file F [--out F] [--json]  labels and probabilities
   kolab pretrain CORPUS --minutes 60 [--folder F] [--resume]  a tokenizer and a BERT of your own
-  kolab fetch nsmc [--raw]                                download a public corpus, check it, say where it lies
+  kolab fetch nsmc|kote|unsmile [--raw] [--yes]           download a public corpus, check it, say where it lies
   kolab doctor                                            what is wrong with the installation, if anything
   kolab bench NAME [--quick]                              repeat a measurement and record it
   kolab results [NAME]                                    show what was recorded
@@ -127,14 +128,13 @@ def _run_folder(text: str) -> Path:
 
 
 def _load(text: str):
-    from transformers import AutoTokenizer
-
     from kolab import doctor
+    from kolab.encoders import read_tokenizer
     from kolab.model import Classifier
 
     doctor.quieten()
     folder = _run_folder(text)
-    return Classifier.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    return Classifier.from_pretrained(folder), read_tokenizer(folder)
 
 
 def _evaluate(argv: list[str]) -> int:
@@ -146,15 +146,24 @@ def _evaluate(argv: list[str]) -> int:
     import yaml
 
     from kolab.batching import make_loaders
+    from kolab.multilabel import label_names
     from kolab.recipe import DataConfig, load_data
+    from kolab.recipe_check import same_labels
     from kolab.report import score, score_text
 
-    model, tokenizer = _load(args.run)
+    folder = _run_folder(args.run)
     settings = Path(args.run) / "recipe.yaml"
     if not settings.is_file():
         raise DataError(f"{settings} is missing: only runs of `kolab train` know their data.")
-    config = DataConfig(**yaml.safe_load(settings.read_text(encoding="utf-8"))["data"])
+    try:
+        config = DataConfig(**yaml.safe_load(settings.read_text(encoding="utf-8"))["data"])
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
+        raise DataError(
+            f"{settings} is damaged, so the run's data are not known: {str(error).splitlines()[0]}."
+        ) from error
+    model, tokenizer = _load(args.run)
     rows = {args.split: load_data(config)[args.split]}
+    same_labels(model.config, label_names(rows), folder)
     loaders = make_loaders(rows, tokenizer, batch_size=config.batch_size, max_length=config.max_length)
     found = score(model, loaders[args.split])
     print(json.dumps(found, ensure_ascii=False) if args.json else score_text(found, args.split))
@@ -177,37 +186,30 @@ def _predict(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     if bool(args.text) == bool(args.file):
         parser.error("give either sentences or --file")
-    from kolab.report import prediction_rows, write_rows
+    import yaml
+
+    from kolab.report import prediction_rows, read_texts, write_rows
+    from kolab.text import clean
     from kolab.train import predict
 
-    texts = args.text or _read_texts(Path(args.file))
-    blank = next((i for i, text in enumerate(texts, 1) if not text.strip()), None)
+    if args.out is not None and not Path(args.out).parent.is_dir():
+        raise DataError(f"--out {args.out}: there is no folder {Path(args.out).parent}. Make it first.")
+    texts = args.text or read_texts(Path(args.file))
+    clean_texts = [clean(text) for text in texts]  # as the texts that the model has learned from
+    blank = next((i for i, text in enumerate(clean_texts, 1) if not text), None)
     if blank is not None:
-        raise DataError(f"{args.file or 'sentence'} {blank}: the text is empty; take that row out.")
+        where = f"row {blank} of {args.file}" if args.file else f"sentence {blank}"
+        raise DataError(f"{where}: the text is empty, or nothing that can be read; take it out.")
     model, tokenizer = _load(args.run)
-    found = predict(model, texts, tokenizer=tokenizer)
-    write_rows(prediction_rows(texts, found, model.config.id2label), args.out, as_json=args.json)
+    length = min(128, tokenizer.model_max_length)
+    # a run cuts texts where it did in training
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        settings = yaml.safe_load((Path(args.run) / "recipe.yaml").read_text(encoding="utf-8"))
+        length = int(settings["data"]["max_length"])
+    found = predict(model, clean_texts, tokenizer=tokenizer, max_length=length)
+    shown = [text.encode("utf-8", errors="replace").decode() for text in texts]  # no half characters
+    write_rows(prediction_rows(shown, found, model.config.id2label), args.out, as_json=args.json)
     return 0
-
-
-def _read_texts(path: Path) -> list[str]:
-    import csv
-
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            if path.suffix.lower() != ".csv":
-                return [line.rstrip("\n") for line in file if line.strip()]
-            rows = csv.DictReader(file)
-            if rows.fieldnames is None or "text" not in rows.fieldnames:
-                raise DataError(f"{path} has the columns {rows.fieldnames}; one of them has to be 'text'.")
-            texts = [row["text"] or "" for row in rows]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 (at byte {error.start}); save it as UTF-8 first.") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    if not texts:
-        raise DataError(f"{path} holds no rows.")
-    return texts
 
 
 # ---- pretrain

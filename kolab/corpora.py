@@ -1,7 +1,7 @@
 """NSMC, KOTE and UnSmile as `datasets`: what `kolab fetch` has put there, or the same files in a folder of your own.
 
 Each loader returns train, validation and test with `text` (cleaned) and `label` (class numbers) or `labels` (rows of 0
-and 1; `kolab.labels.label_names` knows what they stand for), and says in one line what it dropped. The published test
+and 1, whose names `kolab.multilabel.label_names` knows), and says in one line what it dropped. The published test
 set stays what it is; a text of it that also stands in the training data, or nearly so, is taken out there.
 """
 
@@ -11,26 +11,20 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
-from .corpus_files import KOTE_EMOTIONS, UNSMILE_LABELS, UNSMILE_PERSON, read_kote, read_nsmc, read_unsmile
+from .corpus_files import (
+    KOTE_EMOTIONS,
+    KOTE_GROUPS,
+    NSMC_CLASSES,
+    UNSMILE_LABELS,
+    UNSMILE_PERSON,
+    read_kote,
+    read_nsmc,
+    read_unsmile,
+)
 from .errors import ConfigError, DataError
-from .labels import multi_hot
+from .multilabel import make_dataset, rarest_of_each
 from .splits import split
 from .text import clean, near_key
-
-NSMC_CLASSES = {2: ("부정", "긍정"), 3: ("부정", "중립", "긍정")}
-#: KOTE's 44 emotions in seven groups: Ekman's six and none. The grouping is ours; it follows what GoEmotions (Demszky
-#: et al., 2020) did with its 27. A text carries a group when it carries one of its emotions.
-KOTE_GROUPS: dict[str, tuple[str, ...]] = {
-    "기쁨": ("환영/호의", "감동/감탄", "고마움", "존경", "기대감", "뿌듯함", "편안/쾌적", "아껴주는", "즐거움/신남",
-            "흐뭇함(귀여움/예쁨)", "행복", "기쁨", "안심/신뢰"),
-    "슬픔": ("슬픔", "안타까움/실망", "비장함", "부끄러움", "절망", "패배/자기혐오", "힘듦/지침", "죄책감", "서러움",
-            "불쌍함/연민"),
-    "분노": ("불평/불만", "지긋지긋", "화남/분노", "짜증", "어이없음", "귀찮음"),
-    "두려움": ("공포/무서움", "부담/안_내킴", "불안/걱정"),
-    "혐오": ("우쭐댐/무시함", "의심/불신", "한심함", "역겨움/징그러움", "증오/혐오", "재미없음"),
-    "놀람": ("신기함/관심", "깨달음", "당황/난처", "경악", "놀람"),
-    "없음": ("없음",),
-}  # fmt: skip
 
 _VALIDATION = (0.9, 0.1, 0.0)  # of the published training rows, where no validation set is published
 _RAW = (0.9, 0.05, 0.05)
@@ -81,7 +75,7 @@ def load_kote(folder: str | Path | None = None, *, groups: bool = False, seed: i
         for path in paths
     ]
     kept, note = _drop(parts)
-    made = [multi_hot(dict(zip(("text", "labels"), zip(*rows))), names) for rows in kept]
+    made = [make_dataset(*zip(*rows), names) for rows in kept]
     return _report("KOTE", DatasetDict(dict(zip(("train", "validation", "test"), made))), note)
 
 
@@ -104,12 +98,12 @@ def load_unsmile(folder: str | Path | None = None, *, seed: int = 0) -> DatasetD
         for path in paths
     ]
     kept, note = _drop(parts, empty_labels=True)
-    columns = ("text", "labels", UNSMILE_PERSON)
-    train, test = (
-        multi_hot(dict(zip(columns, zip(*rows))), UNSMILE_LABELS, **{UNSMILE_PERSON: Value("int64")})
-        for rows in kept
-    )
-    return _report("UnSmile", _held_out(train, test, "labels", seed), note)
+    made = []
+    for rows in kept:
+        texts, labels, persons = zip(*rows)
+        columns = {UNSMILE_PERSON: persons, "rarest": rarest_of_each(labels)}
+        made.append(make_dataset(texts, labels, UNSMILE_LABELS, **columns))
+    return _report("UnSmile", _held_out(*made, "rarest", seed).remove_columns("rarest"), note)
 
 
 def _find(key: str, folder: str | Path | None, name: str) -> Path:
@@ -121,7 +115,7 @@ def _find(key: str, folder: str | Path | None, name: str) -> Path:
     if not where.exists():
         if folder is not None:
             raise DataError(f"{where}: there is no such folder. It has to hold {name}.")
-    elif where.is_file() or (key == "nsmc --raw" and (where / "raw").is_dir()):
+    elif key == "nsmc --raw" and (where.is_file() or (where / "raw").is_dir()):
         return where
     elif (where / name).is_file():
         return where / name

@@ -8,6 +8,7 @@ import logging
 import os
 import platform
 import re
+import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +30,10 @@ class Finding:
 
 
 def examine(data: bool = True) -> list[Finding]:
-    """All findings: versions, device and precision, data, font, quick mode."""
-    findings = [*versions(), device()]
+    """All findings: versions, device and precision, an idle GPU, data, fetched corpora, font, quick mode."""
+    findings = [*versions(), device(), *unused_gpu()]
     if data:
-        findings.append(data_files())
+        findings += [data_files(), *fetched()]
     findings.append(font())
     if os.environ.get("KOLAB_QUICK", "") not in ("", "0"):
         findings.append(Finding("note", "quick mode: everything is trimmed, so the numbers mean little"))
@@ -96,6 +97,41 @@ def device() -> Finding:
     return Finding(
         "ok", f"{name} · training precision {precision}{' with loss scaling' * (precision == 'fp16')}"
     )
+
+
+def unused_gpu() -> list[Finding]:
+    """An NVIDIA GPU that torch cannot use: the build for CPUs, or a driver that is too old for the build."""
+    import torch
+
+    seen = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+    if not seen or torch.cuda.is_available() or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return []
+    if torch.version.cuda is None:
+        why = f"torch {torch.__version__} is a build for CPUs"
+        cure = "`pip install --force-reinstall torch` with the index that pytorch.org names for your CUDA, restart"
+    else:
+        why = f"torch {torch.__version__} needs a driver for CUDA {torch.version.cuda}"
+        cure = "`nvidia-smi` tells what the driver can; renew it, or install an older build of torch"
+    return [Finding("bad", f"an NVIDIA GPU is here, and torch cannot use it: {why}", cure)]
+
+
+def fetched() -> list[Finding]:
+    """Which corpora `kolab fetch` has brought, and downloads that were stopped in the middle."""
+    from kolab.fetch import SOURCES, folder_of
+
+    findings, there = [], []
+    for key, source in SOURCES.items():
+        folder = folder_of(source.folder)
+        names = [source.parquet] if source.parquet else [file.name for file in source.files]
+        if all((folder / name).is_file() for name in names):
+            there.append(key)
+        elif any((folder / f"{file.name}.part").is_file() for file in source.files):
+            findings.append(
+                Finding("note", f"{key} is downloaded in part", f"`kolab fetch {key}` goes on with it")
+            )
+    if there:
+        findings.insert(0, Finding("ok", f"fetched: {', '.join(there)}, in {folder_of('')}"))
+    return findings
 
 
 def data_files(folder: Path | None = None) -> Finding:

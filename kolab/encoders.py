@@ -1,15 +1,16 @@
 """`load_encoder`: a pre-trained encoder and its tokenizer, from the course's data, a folder, or the Hugging Face Hub.
 
-Only safetensors are read (a pickled file can run code when it is opened), `trust_remote_code` is never used,
-and nothing is downloaded that is already there.
+`trust_remote_code` is never used. Weights come from safetensors; where an old repository has none, from its
+pytorch_model.bin, with a reader that can make tensors and nothing else: an ordinary one runs whatever code the file
+holds. Nothing is downloaded that is already there.
 """
 
 import contextlib
 import difflib
 import hashlib
 import inspect
+import pickle
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,32 +18,14 @@ from safetensors import SafetensorError
 from transformers import MODEL_MAPPING, AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from .errors import CheckpointError, ConfigError
+from .errors import CheckpointError, ConfigError, KolabError
 from .hub import PICKLED, fetch
+from .kobert import is_kobert, load_kobert_tokenizer
+from .registry import ALIASES, ENCODERS
 
-_PICKLED = ("pytorch_model.bin", "*.bin", "*.pt", "*.pth", "*.ckpt")
+_FOREIGN = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.pkl")
 # families that count positions from the padding id
 _POSITIONS_AFTER_PAD = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer"}
-
-
-@dataclass(frozen=True)
-class EncoderCard:
-    """Where an encoder comes from (a folder of the course's data, or a Hub id), and under which licence."""
-
-    source: str
-    revision: str | None
-    licence: str
-    note: str
-
-
-ENCODERS: dict[str, EncoderCard] = {
-    "kolab-mini": EncoderCard(
-        source="data/kolab-mini",
-        revision=None,
-        licence="Apache-2.0",
-        note="Bundled: BERT, 6 layers of 256, 4 heads, 8,000 subwords with byte fallback. Needs no network.",
-    ),
-}
 
 
 def load_encoder(
@@ -50,16 +33,16 @@ def load_encoder(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load an encoder and its tokenizer.
 
-    name_or_folder: a name in `ENCODERS`, a folder with config.json, model.safetensors and a tokenizer's files,
-        or a Hub id ("owner/model"), downloaded once and then read from the cache.
+    name_or_folder: a name or an alias in `registry.ENCODERS`, a folder with config.json, model.safetensors and a
+        tokenizer's files, or a Hub id ("owner/model"), downloaded once and then read from the cache. Of a folder that
+        `Classifier.save_pretrained` has written, the encoder in it.
     pretrained: False gives the same architecture with random weights, drawn from `seed`; torch's own random
         state is left as it was.
 
     Returns (encoder, tokenizer): the encoder in float32, in evaluation mode, without a pooler; its output's
     `last_hidden_state` is (B, L, H). Its padding id is the tokenizer's.
 
-    Raises `ConfigError` where the name, the folder or the Hub is at fault, `CheckpointError` where a file is
-    damaged.
+    Raises `ConfigError` where name, folder or Hub are at fault, `CheckpointError` where a file is damaged.
     """
     folder, is_bundled = _folder_of(name_or_folder)
     if not (folder / "config.json").is_file():
@@ -69,7 +52,11 @@ def load_encoder(
     _check_sums(folder)
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        if config.model_type == "kolab-classifier":
+            return _inside(folder, config, pretrained, seed)
+        tokenizer = _tokenizer(folder, config)
+    except KolabError:
+        raise
     except Exception as error:  # the tokenizers library raises plain Exception
         raise ConfigError(
             f"{folder}: the configuration or the tokenizer cannot be read ({_first_line(error)}). The folder needs "
@@ -78,7 +65,7 @@ def load_encoder(
     _match_padding(config, tokenizer, folder)
     choose_attention(config)
     config.dtype = torch.float32  # a file may store float16 to be small; training starts from float32
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = [*folder.glob("*.safetensors"), *folder.glob(PICKLED)]
     if not pretrained:
         return _random(config, seed), tokenizer
     if weights:
@@ -108,25 +95,58 @@ def encoder_class(config) -> tuple[type[PreTrainedModel], dict]:
     return kind, {"add_pooling_layer": False} if has_pooler else {}
 
 
-def _folder_of(name_or_folder: str | Path) -> tuple[Path, bool]:
+def _tokenizer(folder: Path, config) -> PreTrainedTokenizerBase:
+    if is_kobert(folder, config.model_type):
+        return load_kobert_tokenizer(folder, config.max_position_embeddings)
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+
+
+def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer that lies beside a saved classifier. Raises CheckpointError."""
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # the tokenizers library raises plain Exception
+        raise CheckpointError(
+            f"{folder}: the tokenizer cannot be read ({_first_line(error)}). Save the model again, tokenizer included."
+        ) from error
+
+
+def _inside(folder: Path, config, pretrained: bool, seed: int):
+    """The encoder of a saved classifier, and its tokenizer."""
+    from .model import Classifier  # which imports this module
+
+    tokenizer = read_tokenizer(folder)
+    if pretrained:
+        return Classifier.from_pretrained(folder).encoder, tokenizer
+    choose_attention(config.encoder)
+    return _random(config.encoder, seed), tokenizer
+
+
+def check_name(name_or_folder: str | Path) -> None:
+    """Raises ConfigError, with the nearest right spelling, for what can be neither a name, a folder nor a Hub id."""
     name = str(name_or_folder)
-    if name in ENCODERS:
-        card = ENCODERS[name]
+    if name in ENCODERS or name in ALIASES or Path(name).is_dir():
+        return
+    if isinstance(name_or_folder, Path) or name.count("/") != 1 or name.startswith((".", "~", "/")):
+        near = difflib.get_close_matches(name, [*ENCODERS, *ALIASES], n=1)
+        meant = f" Did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(
+            f"There is no encoder {name!r}.{meant} Known names: kolab-mini, {', '.join(ALIASES)}; "
+            "or give a folder that exists, or a Hub id such as 'owner/model'."
+        )
+
+
+def _folder_of(name_or_folder: str | Path) -> tuple[Path, bool]:
+    check_name(name_or_folder)
+    name = str(name_or_folder)
+    if name in ENCODERS or name in ALIASES:
+        card = ENCODERS[ALIASES.get(name, name)]
         if card.source.startswith("data/"):
             from .data import data_path
 
             return data_path(*card.source.split("/")[1:]), True
         return fetch(card.source, card.revision), False
-    if Path(name).is_dir():
-        return Path(name), False
-    if isinstance(name_or_folder, Path) or name.count("/") != 1 or name.startswith((".", "~", "/")):
-        near = difflib.get_close_matches(name, ENCODERS, n=1)
-        meant = f" Did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(
-            f"There is no encoder {name!r}.{meant} Known names: {', '.join(ENCODERS)}; "
-            "or give a folder that exists, or a Hub id such as 'owner/model'."
-        )
-    return fetch(name, None), False
+    return (Path(name) if Path(name).is_dir() else fetch(name, None)), False
 
 
 def choose_attention(config) -> None:
@@ -148,17 +168,24 @@ def _random(config, seed: int) -> PreTrainedModel:
 
 def _read(folder: Path, config) -> PreTrainedModel:
     kind, options = encoder_class(config)
+    safe = any(folder.glob("*.safetensors"))
     try:
         with _no_report():
             encoder, report = kind.from_pretrained(
                 folder,
                 config=config,
                 dtype=torch.float32,
-                use_safetensors=True,
+                use_safetensors=safe,
+                weights_only=True,  # of a pickled file, tensors alone
                 output_loading_info=True,
                 **options,
             )
-    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError) as error:
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{folder / PICKLED} holds something else than tensors, or is damaged, so it was not opened: a pickled "
+            f"file can run code ({_first_line(error)}). Take the model from somebody you trust, as safetensors."
+        ) from error
+    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
         raise CheckpointError(
             f"{folder}: the weights cannot be read ({_first_line(error)}). The file is cut short or belongs to "
             "another config.json: fetch it again."
@@ -169,7 +196,19 @@ def _read(folder: Path, config) -> PreTrainedModel:
             f"{folder}: the weights lack {len(missing)} of the encoder's tensors, {missing[0]} among them. "
             "The file belongs to another config.json, or to another kind of model."
         )
-    return encoder.float().eval()
+    encoder = encoder.float().eval()
+    check_finite(encoder, folder)
+    return encoder
+
+
+def check_finite(model: torch.nn.Module, folder: str | Path) -> None:
+    """Raises CheckpointError where a weight is NaN or infinite: everything computed with it would be."""
+    for name, value in model.named_parameters():
+        if not torch.isfinite(value.sum()) and not torch.isfinite(value).all():
+            raise CheckpointError(
+                f"{folder}: the tensor {name} holds numbers that are NaN or infinite. The training that wrote it went "
+                "wrong, or the file is damaged: take an earlier checkpoint, or fetch it again."
+            )
 
 
 def _check_sums(folder: Path) -> None:
@@ -227,8 +266,12 @@ def _match_padding(config, tokenizer, folder: Path) -> None:
 
 
 def _no_weights(folder: Path) -> str:
-    if any(next(folder.glob(pattern), None) for pattern in _PICKLED):
-        return f"{folder} {PICKLED}"
+    other = next((path.name for pattern in _FOREIGN for path in sorted(folder.glob(pattern))), None)
+    if other:
+        return (
+            f"{folder} holds its weights only as {other}; model.safetensors and {PICKLED} are read. Convert them where "
+            "you trust them: AutoModel.from_pretrained(…).save_pretrained(FOLDER)."
+        )
     return f"{folder} holds no model.safetensors. Fetch it, or pass pretrained=False for random weights."
 
 

@@ -1,4 +1,4 @@
-"""Fetching a model's files from the Hugging Face Hub: the cache first, safetensors only, no long wait when offline."""
+"""Fetching a model's files from the Hugging Face Hub: the cache first, no code, no long wait when offline."""
 
 import threading
 from collections.abc import Callable
@@ -16,10 +16,7 @@ from .errors import ConfigError
 
 SECONDS = 8.0  # how long an unreachable Hub may keep somebody waiting
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "LICENSE*", "README.md")
-PICKLED = (
-    "holds its weights only in pickled files (.bin), which can run code when they are opened; KoLab reads "
-    "safetensors only. Convert them where you trust them: AutoModel.from_pretrained(…).save_pretrained(FOLDER)."
-)
+PICKLED = "pytorch_model.bin"  # what repositories from before safetensors hold; downloaded only where there is no other
 
 
 def fetch(name: str, revision: str | None = None) -> Path:
@@ -32,14 +29,18 @@ def fetch(name: str, revision: str | None = None) -> Path:
     cached = _cached(name, revision)
     if cached is not None:
         return cached
+    exactly = f" --revision {revision}" if revision else ""
     cure = (
-        f"Check the connection (behind a proxy: HTTPS_PROXY); or fetch it elsewhere with `hf download {name}` "
+        f"Check the connection (behind a proxy: HTTPS_PROXY); or fetch it elsewhere with `hf download {name}{exactly}` "
         "and pass the folder; or use 'kolab-mini', which needs no network."
     )
     try:
         info = _within(SECONDS, lambda: model_info(name, revision=revision, timeout=SECONDS / 2))
-        if any(file.rfilename.endswith(".safetensors") for file in info.siblings or ()):
-            return Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
+        names = [file.rfilename for file in info.siblings or ()]
+        safe = any("/" not in file and file.endswith(".safetensors") for file in names)
+        if safe or PICKLED in names:
+            wanted = [*FILES] if safe else [*FILES, PICKLED]
+            return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
     except GatedRepoError as error:
         raise ConfigError(f"{name} is gated: accept its terms on its page, then `hf auth login`.") from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
@@ -50,7 +51,9 @@ def fetch(name: str, revision: str | None = None) -> Path:
     except Exception as error:  # being offline has many names: httpx's, the socket's, our own time limit …
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(f"The Hugging Face Hub cannot be reached for {name} ({reason}). {cure}") from error
-    raise ConfigError(f"{name} {PICKLED}")
+    raise ConfigError(
+        f"{name} holds neither model.safetensors nor {PICKLED}, so there are no weights that can be read here."
+    )
 
 
 def _cached(name: str, revision: str | None) -> Path | None:
@@ -60,7 +63,8 @@ def _cached(name: str, revision: str | None) -> Path | None:
         )
     except Exception:  # not there, or not a name that the Hub could have: asking it will tell
         return None
-    complete = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+    weights = any(folder.glob("*.safetensors")) or (folder / PICKLED).is_file()
+    complete = (folder / "config.json").is_file() and weights
     return folder if complete else None
 
 

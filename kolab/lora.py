@@ -16,14 +16,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from kolab.errors import CheckpointError, ConfigError
+from kolab.registry import FAMILIES
 
 # Which linear layers of an encoder family make its queries and its values, by `config.model_type`.
-QUERY_AND_VALUE = {
-    "bert": ("query", "value"),
-    "roberta": ("query", "value"),
-    "electra": ("query", "value"),
-    "modernbert": ("Wqkv",),
-}
+QUERY_AND_VALUE = {kind: family.attention for kind, family in FAMILIES.items()}
 # Where IA3 puts its factors: on keys and values, and on what enters the second layer of the feed-forward part.
 _IA3_LAYERS, _IA3_FEED_FORWARD = (
     r".*\.(key|value)|.*layer\.\d+\.output\.dense",

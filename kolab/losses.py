@@ -14,6 +14,8 @@ divides once, by the weight of them all:
 (True, 7.0)
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -86,6 +88,21 @@ class BinaryCrossEntropy(nn.Module):
             logits, labels.to(logits.dtype), pos_weight=pos_weight, reduction="sum"
         )
         return total, self.weight_of(labels)
+
+
+def balanced_weights(labels: Sequence[int] | Tensor, classes: int) -> Tensor:
+    """One weight a class, (classes,) float32: examples / (classes · examples of the class), scikit-learn's "balanced".
+
+    Every class then has the same weight in all, and an example the weight 1 on average. A class that nobody carries is
+    counted as if one example did: its weight is finite, and never used.
+
+    >>> balanced_weights([0, 0, 0, 1], 2).tolist()
+    [0.6666666865348816, 2.0]
+    """
+    counts = torch.bincount(torch.as_tensor(labels, dtype=torch.int64), minlength=classes)
+    if len(counts) != classes or not counts.sum():
+        raise ConfigError(f"the labels have to be class numbers below {classes}, at least one of them.")
+    return counts.sum() / (classes * counts.clamp_min(1))
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .classifier_config import HEADS, POOLINGS, ClassifierConfig
-from .encoders import ENCODERS, choose_attention, encoder_class, load_encoder, no_bars
-from .errors import CheckpointError, ConfigError
+from .encoders import ENCODERS, check_finite, choose_attention, encoder_class, load_encoder, no_bars
+from .errors import CheckpointError, ConfigError, KolabError
 from .pooling import AttentionPooling, ClsPooling, MeanPooling, make_pooling
 
 __all__ = [
@@ -163,17 +163,24 @@ class Classifier(PreTrainedModel):
         options.setdefault("use_safetensors", True)
         try:
             with no_bars():
-                return super().from_pretrained(folder, *args, **options)
+                found = super().from_pretrained(folder, *args, **options)
+            check_finite(found[0] if isinstance(found, tuple) else found, folder)
+            return found
         except SafetensorError as error:
             raise CheckpointError(
                 f"{folder}: model.safetensors cannot be read ({error}). It is damaged or cut short: save it again."
             ) from error
-        except OSError as error:
-            if Path(folder).is_dir() and (Path(folder) / "config.json").is_file():
+        except (OSError, ValueError, KeyError) as error:
+            if isinstance(error, KolabError) or not (Path(folder) / "config.json").is_file():
+                raise
+            if not any(Path(folder).glob("*.safetensors")):
                 raise CheckpointError(
                     f"{folder} holds no model.safetensors. Pickled weights (.bin) are not read: they can run code."
                 ) from error
-            raise
+            raise CheckpointError(
+                f"{folder}: config.json cannot be read ({str(error).splitlines()[0]}). It is damaged: save the model "
+                "again."
+            ) from error
 
     def save_pretrained(self, save_directory, *, tokenizer=None, **options):
         """Write config.json and model.safetensors, and the tokenizer's files if `tokenizer` is given.

@@ -14,7 +14,7 @@ import yaml
 from sklearn.metrics import f1_score
 
 from kolab import checkpoint, engine, processes
-from kolab.errors import ConfigError
+from kolab.errors import ConfigError, DataError
 from kolab.metrics import bootstrap_interval
 from kolab.model import count_parameters
 from kolab.recipe import Recipe
@@ -122,33 +122,59 @@ def write_report(prepared, history: History, name: str) -> str:
     return text
 
 
+def read_texts(path: Path) -> list[str]:
+    """The texts of a CSV file (its column 'text') or of a text file (one a line). Raises DataError."""
+    csv.field_size_limit(2**31 - 1)  # Python's own is 131,072 characters
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            if path.suffix.lower() != ".csv":
+                texts = [line.rstrip("\r\n") for line in file if line.strip()]
+            else:
+                rows = csv.DictReader(file)
+                names = rows.fieldnames or []
+                if "text" not in names:
+                    has = f"the columns {', '.join(names)}" if names else "no columns"
+                    raise DataError(f"{path} has {has}; one of them has to be 'text'.")
+                texts = [row["text"] or "" for row in rows]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 (at byte {error.start}); save it as UTF-8 first.") from error
+    except csv.Error as error:
+        raise DataError(f"{path} is no CSV file: {error}. Save it as CSV again.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
+    if not texts:
+        raise DataError(f"{path} holds no rows: there is nothing to predict.")
+    return texts
+
+
 def prediction_rows(
     texts: Sequence[str], found: Predictions, names: Mapping[int, str]
 ) -> list[dict[str, Any]]:
-    """One row a text: the text, its label (or labels), and each class's probability."""
+    """One row a text: the text, its label (or the list `labels`, where it may carry several), their probabilities."""
     rows = []
     for text, label, probabilities in zip(texts, found.labels, found.probabilities.tolist(), strict=True):
         picked = (
-            names[int(label)] if label.ndim == 0 else ",".join(names[i] for i, on in enumerate(label) if on)
+            {"label": names[int(label)]}
+            if label.ndim == 0
+            else {"labels": [names[i] for i, on in enumerate(label) if on]}
         )
-        rows.append(
-            {"text": text, "label": picked, **{names[i]: round(p, 6) for i, p in enumerate(probabilities)}}
-        )
+        rows.append({"text": text, **picked, **{names[i]: round(p, 6) for i, p in enumerate(probabilities)}})
     return rows
 
 
 def write_rows(rows: list[dict[str, Any]], out: str | None, *, as_json: bool) -> None:
-    """Prints rows, or writes them to a file, as CSV or as JSON lines."""
+    """Prints rows, or writes them to a file, as CSV (lists joined by commas) or JSON lines. Raises CheckpointError."""
     if as_json:
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     else:
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:
+            writer.writerow({k: ",".join(v) if isinstance(v, list) else v for k, v in row.items()})
         text = buffer.getvalue()
     if out is None:
         sys.stdout.write(text)
-    else:
-        checkpoint.write_text(Path(out), text)
-        print(f"{len(rows):,} rows written to {out}")
+        return
+    checkpoint.write_text(Path(out), text)
+    print(f"{len(rows):,} rows written to {out}")

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import logging
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,8 @@ from kolab import checkpoint, diagnosis, engine, processes, resume, sharding
 from kolab.errors import ConfigError, TrainingError
 from kolab.optim import make_optimizer, make_schedule, parameter_groups
 from kolab.progress_bar import Progress
+
+log = logging.getLogger("kolab.train")  # silent until somebody adds a handler
 
 
 class Run:
@@ -265,6 +268,7 @@ class Run:
         self.sums = self._zeros()
         self._keep_best(row)
         stale = config.patience is not None and state.stale >= config.patience
+        self._log(row, stale)
         self._stop = stale or state.step >= self.total_steps
         state.finished = self._stop or state.epoch >= config.epochs
         if config.tracker:
@@ -290,6 +294,18 @@ class Run:
                 self.best_tensors = sharding.whole(self.tensors())
         else:
             self.state.stale += 1
+
+    def _log(self, row: dict[str, Any], stale: bool) -> None:
+        """A line an epoch, and one when training stops early; of several processes the first one writes."""
+        if not self.is_main:
+            return
+        values = "  ".join(
+            f"{k} {v:.4f}" for k, v in row.items() if isinstance(v, float) and k not in ("lr", "grad_norm")
+        )
+        mark = "  <- best so far" if self.state.best is row else ""
+        log.info("epoch %d/%d  %s%s", row["epoch"], self.config.epochs, values, mark)
+        if stale:
+            log.info("early stopping: %d epochs without improvement", self.state.stale)
 
     def result(self) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
         """The history; the model has the best weights now, and `folder/best` holds them for others."""

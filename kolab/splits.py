@@ -52,6 +52,38 @@ def split(
     return DatasetDict({name: dataset.select(part) for name, part in zip(SPLITS, parts, strict=True)})
 
 
+def folds(
+    dataset: Dataset,
+    count: int = 5,
+    *,
+    seed: int = 0,
+    stratify: str | None = "label",
+    group: Callable[[str], Hashable] = near_key,
+) -> list[list[int]]:
+    """Row numbers of `count` parts for cross-validation: each row in exactly one, near duplicates together.
+
+    Stratified, grouped and seeded as `split` is. Fold k holds out `folds[k]` and trains on all the others.
+
+    Raises DataError when a column is missing, or there are fewer groups than folds.
+
+    >>> rows = Dataset.from_dict({"text": ["좋다", "좋다!", "나쁘다", "싫다"], "label": [1, 1, 0, 0]})
+    >>> any({0, 1} <= set(part) for part in folds(rows, 2))
+    True
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or count < 2:
+        raise DataError(f"count={count!r}: cross-validation needs a whole number of at least 2 folds.")
+    for column in ("text", stratify):
+        if column is not None and column not in dataset.column_names:
+            raise DataError(
+                f"there is no column {column!r} to fold by; the columns are {dataset.column_names}."
+            )
+    labels = dataset[stratify][:] if stratify else [None] * len(dataset)
+    parts = _assign(list(dataset["text"][:]), labels, (1 / count,) * count, random.Random(seed), group)
+    if not all(parts):
+        raise DataError(f"{len(dataset)} rows are too few for {count} folds: one would be empty.")
+    return parts
+
+
 def _assign(
     texts: list[str], labels: list, sizes: tuple, rng: random.Random, group: Callable
 ) -> list[list[int]]:

@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kolab as kl
-from kolab import corpora, corpus_files, fetch
+from kolab import corpus_files, fetch
 from kolab.corpus_files import KOTE_EMOTIONS, UNSMILE_HEADER, UNSMILE_LABELS
 from kolab.download import File, git_blob
 from kolab.errors import ConfigError, DataError
-from kolab.labels import is_multi_label, label_names
+from kolab.multilabel import label_names
 
 NSMC_TRAIN = [
     ('"따옴표 하나로 시작하는 줄', 1), ('""두 개""', 0), ("쉼표, 그리고 \u2028 줄 바꿈 글자\x85", 1), ("", 0),
@@ -225,7 +225,7 @@ def test_nsmc_keeps_literal_quotes_and_loses_no_row(tmp_path, capsys):
     assert "3 without text, 1 also in a later split" in capsys.readouterr().out
     label = parts["train"].features["label"]
     assert isinstance(label, ClassLabel) and label.names == ["부정", "긍정"] == label_names(parts)
-    assert not is_multi_label(parts) and not set(parts["train"]["text"]) & set(parts["validation"]["text"])
+    assert not set(parts["train"]["text"]) & set(parts["validation"]["text"])
 
 
 @pytest.mark.parametrize("corpus", FILES)
@@ -251,16 +251,16 @@ def test_kote_in_44_emotions_and_in_seven_groups(tmp_path):
     first = parts["train"][0]
     assert first["text"] == '그가 "말했다" 진짜로' and np.flatnonzero(first["labels"]).tolist() == [0, 6, 22]
     assert parts["train"][1]["text"] == "두 줄로 쓴 글" and parts["validation"][2]["text"] == '"""'
-    assert label_names(parts) == list(KOTE_EMOTIONS) and label_names(groups) == list(corpora.KOTE_GROUPS)
+    assert label_names(parts) == list(KOTE_EMOTIONS) and label_names(groups) == list(corpus_files.KOTE_GROUPS)
     rows = np.array(groups["test"]["labels"])
     assert rows.tolist() == [[0, 0, 0, 0, 0, 0, 1], [1, 0, 0, 0, 0, 0, 0]]
-    assert is_multi_label(parts) and np.array(parts["train"]["labels"]).shape == (47, 44)
+    assert np.array(parts["train"]["labels"]).shape == (47, 44)
 
 
 def test_each_emotion_is_in_one_group_and_no_name_is_invented():
-    listed = [name for names in corpora.KOTE_GROUPS.values() for name in names]
+    listed = [name for names in corpus_files.KOTE_GROUPS.values() for name in names]
     assert sorted(listed) == sorted(KOTE_EMOTIONS) and len(listed) == len(set(listed)) == 44
-    assert len(corpora.KOTE_GROUPS) == 7
+    assert len(corpus_files.KOTE_GROUPS) == 7
 
 
 def test_the_first_release_of_kote_with_its_fourth_column(tmp_path):
@@ -291,8 +291,6 @@ def test_names_survive_what_a_lesson_does_to_a_data_set(tmp_path):
         .map(lambda row: {"n": len(row["text"])})
     )
     assert label_names(later) == list(UNSMILE_LABELS)
-    with pytest.raises(DataError, match="does not say what its labels are called"):
-        label_names(later.remove_columns("labels").add_column("label", [0] * 20).from_dict({"label": [1]}))
 
 
 @pytest.mark.parametrize("corpus", ["kote", "unsmile"])

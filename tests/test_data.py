@@ -216,7 +216,8 @@ def test_zip_never_leaves_its_place(tmp_path):
     inside.mkdir()
     with zipfile.ZipFile(inside / "evil.zip", "w") as archive:
         archive.writestr("../../evil.json", json.dumps([row()]))
-    kl.load_aihub(inside / "evil.zip")
+    with pytest.raises(DataError, match=r"the entry '\.\./\.\./evil\.json' points outside"):
+        kl.load_aihub(inside / "evil.zip")
     assert [p.name for p in tmp_path.rglob("*")] == ["in", "evil.zip"]
 
 

@@ -50,6 +50,32 @@ def test_what_a_gpu_is_called(monkeypatch, capability, words):
     assert doctor.device().what == f"Tesla T4, 15 GiB · training precision {words}"
 
 
+@pytest.mark.parametrize(("build", "words"), [(None, "a build for CPUs"), ("12.8", "a driver for CUDA 12.8")])
+def test_a_gpu_that_torch_cannot_use_is_noticed(monkeypatch, build, words):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", build)
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi" if name == "nvidia-smi" else None)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    (found,) = doctor.unused_gpu()
+    assert found.state == "bad" and words in found.what and found.cure
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert doctor.unused_gpu() == [], "hidden on purpose"
+
+
+def test_fetched_corpora_and_halves_of_them_are_listed(monkeypatch, tmp_path):
+    monkeypatch.setenv("KOLAB_HOME", str(tmp_path))
+    assert doctor.fetched() == []
+    for name in ("nsmc/ratings_train.txt", "nsmc/ratings_test.txt", "kote/train.tsv", "kote/val.tsv.part"):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_text("", encoding="utf-8")
+    there, half = doctor.fetched()
+    assert (
+        there.what.startswith("fetched: nsmc, in")
+        and half.state == "note"
+        and "kolab fetch kote" in half.cure
+    )
+
+
 @pytest.fixture
 def data(tmp_path):
     """A small data folder with its checksums."""

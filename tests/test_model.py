@@ -463,12 +463,11 @@ def test_weights_that_lack_a_tensor_are_refused(folder):
         kl.load_encoder(folder)
 
 
-def test_pickled_weights_are_refused(folder):
-    (folder / "model.safetensors").unlink()
-    torch.save({}, folder / "pytorch_model.bin")
-    with pytest.raises(CheckpointError, match="pickled"):
+def test_a_folder_without_weights_that_can_be_read(folder):
+    (folder / "model.safetensors").rename(folder / "model.ckpt")
+    with pytest.raises(CheckpointError, match=r"only as model\.ckpt"):
         kl.load_encoder(folder)
-    (folder / "pytorch_model.bin").unlink()
+    (folder / "model.ckpt").unlink()
     with pytest.raises(CheckpointError, match=r"no model\.safetensors"):
         kl.load_encoder(folder)
     kl.load_encoder(folder, pretrained=False)  # needs none
@@ -553,11 +552,32 @@ def test_a_name_look_up_that_hangs_is_given_up(empty_cache, monkeypatch):
     never.set()
 
 
-def test_a_repository_with_pickled_weights_only(empty_cache, monkeypatch):
-    files = [types.SimpleNamespace(rfilename=name) for name in ("config.json", "pytorch_model.bin")]
-    monkeypatch.setattr(hub, "model_info", lambda *_, **__: types.SimpleNamespace(siblings=files))
-    with pytest.raises(ConfigError, match="pickled"):
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        (["config.json", "pytorch_model.bin"], True),
+        (["config.json", "model.safetensors", "pytorch_model.bin"], False),
+        (["config.json", "onnx/model.safetensors", "tf_model.h5"], None),
+    ],
+)
+def test_pickled_weights_are_downloaded_only_where_there_are_no_others(monkeypatch, folder, files, wanted):
+    listed = [types.SimpleNamespace(rfilename=name) for name in files]
+    monkeypatch.setattr(hub, "model_info", lambda *_, **__: types.SimpleNamespace(siblings=listed))
+    patterns = []
+
+    def snapshot(*_, local_files_only=False, allow_patterns=(), **__):
+        if local_files_only:
+            raise FileNotFoundError
+        patterns.extend(allow_patterns)
+        return str(folder)
+
+    monkeypatch.setattr(hub, "snapshot_download", snapshot)
+    if wanted is None:
+        with pytest.raises(ConfigError, match=r"neither model\.safetensors nor pytorch_model\.bin"):
+            kl.load_encoder("owner/model")
+    else:
         kl.load_encoder("owner/model")
+        assert ("pytorch_model.bin" in patterns) == wanted
 
 
 def test_the_cache_is_used_before_the_network(folder, monkeypatch):

@@ -46,6 +46,7 @@ def ledger(recipe: Any, folder: str | Path | None, resume: bool) -> Ledger:
     about = dataclasses.asdict(recipe)
     for name in ("folder", "resume"):
         about["train"].pop(name, None)
+    about["data"].pop("workers", None)  # who makes the batches changes nothing in them
     for name in ("seeds", "encoders", "variants", "batches", "rules", "folds"):
         about["study"].pop(
             name, None
@@ -58,7 +59,8 @@ def get(book: Ledger, key: Mapping[str, Any], work: Callable[[], dict]) -> dict:
     new = not book.has(key)
     row = book.get(key, lambda: dict(key) | work())
     if new:
-        words = (f"{k} {v:.4g}" if isinstance(v, float) else str(v) for k, v in row.items() if v is not None)
+        plain = {k: v for k, v in row.items() if v is not None and not isinstance(v, list | dict)}
+        words = (f"{k} {v:.4g}" if isinstance(v, float) else str(v) for k, v in plain.items())
         print("  ".join(words), flush=True)
     return row
 

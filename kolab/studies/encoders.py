@@ -8,6 +8,7 @@ import torch
 from kolab.encoders import choose_attention
 from kolab.errors import ConfigError
 from kolab.model import load_encoder
+from kolab.registry import ALIASES
 
 _FAMILIES = {"bert": "BERT", "modernbert": "ModernBERT", "roberta": "RoBERTa", "electra": "ELECTRA"}
 
@@ -20,7 +21,7 @@ def encoder_of(name: str, seed: int) -> tuple[Any, Any]:
     if name == "modernbert-small":
         return _modernbert_small(seed)
     cut = re.fullmatch(r"(.+)\[:(\d+)\]", name)
-    encoder, tokenizer = load_encoder(cut[1] if cut else name)
+    encoder, tokenizer = load_encoder(full_name(cut[1] if cut else name))
     if cut:
         inner = getattr(encoder, "encoder", encoder)
         kind = "layer" if hasattr(inner, "layer") else "layers"
@@ -29,6 +30,15 @@ def encoder_of(name: str, seed: int) -> tuple[Any, Any]:
         setattr(inner, kind, getattr(inner, kind)[: int(cut[2])])
         encoder.config.num_hidden_layers = int(cut[2])
     return encoder, tokenizer
+
+
+def full_name(name: str) -> str:
+    """The name that `load_encoder` knows an encoder by.
+
+    >>> full_name("kcelectra"), full_name("kolab-mini")
+    ('beomi/KcELECTRA-base-v2022', 'kolab-mini')
+    """
+    return ALIASES.get(name.lower(), name)
 
 
 def _modernbert_small(seed: int):
@@ -53,7 +63,7 @@ def label_of(name: str) -> str:
         return "ModernBERT"
     if name.startswith("kolab-mini"):
         return "BERT"
-    lowered = name.lower()
+    lowered = full_name(name).lower()
     found = [label for kind, label in _FAMILIES.items() if kind in lowered]
     return max(found, key=len) if found else name
 
@@ -63,4 +73,5 @@ def described(name: str) -> str:
     if name == "modernbert-small":
         return "4 layers of 128, random weights"
     cut = re.fullmatch(r"(.+)\[:(\d+)\]", name)
-    return f"{cut[1]}, pre-trained, its first {cut[2]} layers" if cut else f"{name}, pre-trained"
+    whole = full_name(cut[1] if cut else name)
+    return f"{whole}, pre-trained, its first {cut[2]} layers" if cut else f"{whole}, pre-trained"
