@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, concatenate_datasets
 
 from .aihub import FEATURES, read_files
 from .auditing import Audit, Located, inspect
 from .errors import DataError
-from .labels import multi_hot
 from .splits import split
 from .text import clean, near_key
 
@@ -111,12 +111,12 @@ def load_aspects(path: str | Path | None = None, *, seed: int = 0, least: int = 
 
     path: a corpus as for :func:`load_aihub`; without it the bundled reviews. least: an aspect that fewer reviews have
     is no label. Columns: text, labels (a row of 0 and 1 in float32, the most frequent aspect first), product, and style
-    for the bundled reviews. `kolab.labels.label_names` gives the aspects' names. Each split holds its share of
+    for the bundled reviews. `kolab.multilabel.label_names` gives the aspects' names. Each split holds its share of
     every aspect, also of the rare ones: rows are dealt out by the rarest aspect they have.
 
     Raises DataError as `load_aihub`, and when no aspect is left.
     """
-    from .multilabel import rarest_of_each  # here: it needs torch, and the other loaders do not
+    from .multilabel import make_dataset, rarest_of_each  # here: it needs torch, and the other loaders do not
 
     if path is None:
         splits = load_reviews(seed=seed)
@@ -128,13 +128,9 @@ def load_aspects(path: str | Path | None = None, *, seed: int = 0, least: int = 
     names = [name for name, count in sorted(often.items(), key=lambda at: (-at[1], at[0])) if count >= least]
     if not names:
         raise DataError(f"{path}: no aspect has {least} reviews; these are all there are: {dict(often)}.")
-    labels = [[float(name in row) for name in names] for row in found]
-    more = {name: Value("string") for name in ("product", "style") if name in dataset.column_names}
-    rows = {name: dataset[name][:] for name in ("text", *more)} | {
-        "labels": labels,
-        "rarest": rarest_of_each(labels),
-    }
-    made = multi_hot(rows, names, **more, rarest=Value("int64"))
+    labels = np.array([[name in row for name in names] for row in found], dtype=np.float32)
+    columns = {name: dataset[name][:] for name in ("product", "style") if name in dataset.column_names}
+    made = make_dataset(dataset["text"][:], labels, names, **columns, rarest=rarest_of_each(labels))
     return split(made, seed=seed, stratify="rarest").remove_columns("rarest")
 
 

@@ -1,32 +1,78 @@
 """Data of which one text may carry several labels, or none: rows of 0 and 1, their names, weights and scores.
 
 A data set of this kind has the columns `text` and `labels`, a row of C numbers 0.0 or 1.0 (float32, as binary
-cross-entropy wants them); `kolab/labels.py` makes one and knows what its columns are called.
+cross-entropy wants them). The names of the C columns travel in the data set's description, since a list of numbers has
+no place for them; `label_names` reads them.
 """
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset, DatasetDict
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from sklearn.metrics import label_ranking_average_precision_score
 from torch import nn
 
 from kolab.errors import ConfigError, DataError
-from kolab.labels import label_names, multi_hot
 from kolab.metrics import classification_metrics
 from kolab.text import aeda
 
 __all__ = [
-    "CORPORA", "add_copies", "counts", "label_names", "load", "multilabel_metrics", "pos_weight", "rarest_of_each",
-    "start_at_prior",
+    "CORPORA", "add_copies", "counts", "label_names", "load", "make_dataset", "multilabel_metrics", "pos_weight",
+    "rarest_of_each", "start_at_prior",
 ]  # fmt: skip
 
 CORPORA = ("aspects", "unsmile", "kote")
 
 
 # ---- data sets
+
+
+def make_dataset(
+    texts: Sequence[str], labels: Any, names: Sequence[str], **columns: Sequence[Any]
+) -> Dataset:
+    """A data set of texts and rows of 0 and 1 (N, C), with the names of the C columns, and more columns if given.
+
+    Raises: DataError for shapes that do not match, names that are no C different ones, or other values than 0 and 1.
+
+    >>> label_names(make_dataset(["화면이 밝고 가벼워요"], [[1, 0, 1]], ["화면", "음질", "무게"]))
+    ['화면', '음질', '무게']
+    """
+    labels, names = np.asarray(labels, dtype=np.float32).reshape(len(texts), -1), list(names)
+    if labels.shape[1] != len(names) or len(set(names)) < len(names):
+        raise DataError(
+            f"{labels.shape[1]} columns of labels need as many different names, not {len(set(names))}."
+        )
+    if not np.isin(labels, (0, 1)).all():
+        raise DataError("labels must be rows of 0 and 1: 1 where the text carries the label of that column.")
+    rest = Dataset.from_dict(columns).features if columns else {}
+    features = Features({"text": Value("string"), "labels": List(Value("float32"), length=len(names))} | rest)
+    made = Dataset.from_dict({"text": list(texts), "labels": list(labels), **columns}, features=features)
+    return _named(made, names)
+
+
+def _named(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    dataset.info.description = json.dumps({"labels": list(names)}, ensure_ascii=False)
+    return dataset
+
+
+def label_names(data: Dataset | Mapping[str, Dataset]) -> list[str]:
+    """The names of the classes in the order of their columns (`labels`) or numbers (`label`).
+
+    Raises: DataError when the data set does not hold them.
+    """
+    part = next(iter(data.values())) if isinstance(data, Mapping) else data
+    if isinstance(part.features.get("label"), ClassLabel):
+        return list(part.features["label"].names)
+    try:
+        return list(json.loads(part.info.description or "")["labels"])
+    except (ValueError, KeyError, TypeError):
+        raise DataError(
+            "this data set does not know the names of its labels; make it with "
+            "kolab.multilabel.make_dataset(texts, labels, names)."
+        ) from None
 
 
 def load(name: str, *, seed: int = 0) -> DatasetDict:
@@ -138,8 +184,7 @@ def add_copies(
     if change is not None:
         more["text"] = [change(text, seed=int(n)) for text, n in zip(more["text"], seeds, strict=True)]
     both = {name: [*columns[name], *more[name]] for name in columns}
-    features = {name: train.features[name] for name in columns if name not in ("text", "labels")}
-    return multi_hot(both, names, **features)
+    return _named(Dataset.from_dict(both, features=train.features), names)
 
 
 # ---- scores

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from datasets import Value, load_from_disk
+from datasets import Dataset, load_from_disk
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -15,9 +15,8 @@ from kolab.batching import make_loaders, tokenize
 from kolab.corpus_files import UNSMILE_HEADER
 from kolab.data import DATA
 from kolab.errors import ConfigError, DataError
-from kolab.labels import label_names, multi_hot
 from kolab.losses import BinaryCrossEntropy
-from kolab.multilabel import add_copies, counts, multilabel_metrics, pos_weight
+from kolab.multilabel import add_copies, counts, label_names, make_dataset, multilabel_metrics, pos_weight
 
 NAMES = ["화면", "음질", "무게, 크기", "기타 혐오"]
 zeros_and_ones = hnp.arrays(
@@ -29,8 +28,7 @@ zeros_and_ones = hnp.arrays(
 def small():
     texts = ["화면이 밝아요", "소리가 좋고 화면도 좋아요", "무거워요", "그냥 그래요", "가볍고 소리도 좋네요"]
     labels = [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0], [0, 1, 1, 0]]
-    rows = {"text": texts, "labels": labels, "product": [*"가나다라마"]}
-    return multi_hot(rows, NAMES, product=Value("string"))
+    return make_dataset(texts, labels, NAMES, product=[*"가나다라마"])
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +56,17 @@ def test_the_loaders_make_float_rows_of_it(small, tokenizer):
     assert batch["labels"].dtype == torch.float32 and batch["labels"].shape == (5, 4)
 
 
-def test_another_corpus_is_refused_by_name():
+def test_data_without_names_are_refused():
+    bare = Dataset.from_dict({"text": ["가"], "labels": [[0.0, 1.0]]})
+    for data in (bare, bare.remove_columns("labels")):
+        with pytest.raises(DataError, match="make_dataset"):
+            label_names(data)
+    with pytest.raises(DataError, match="different names"):
+        make_dataset(["가"], [[0, 1]], ["화면", "화면"])
+    with pytest.raises(DataError, match="different names"):
+        make_dataset(["가"], [[0, 1]], ["화면"])
+    with pytest.raises(DataError, match="0 and 1"):
+        make_dataset(["가"], [[0, 2]], ["화면", "음질"])
     with pytest.raises(ConfigError, match="aspects, unsmile, kote"):
         multilabel.load("aspekts")
 
