@@ -6,21 +6,22 @@ no place for them; `label_names` reads them.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from sklearn.metrics import label_ranking_average_precision_score
+from torch import nn
 
 from kolab.errors import ConfigError, DataError
 from kolab.metrics import classification_metrics
 from kolab.text import aeda
 
 __all__ = [
-    "CORPORA", "add_aeda", "counts", "label_names", "load", "make_dataset", "multilabel_metrics", "pos_weight",
-    "rarest_of_each",
+    "CORPORA", "add_copies", "counts", "label_names", "load", "make_dataset", "multilabel_metrics", "pos_weight",
+    "rarest_of_each", "start_at_prior",
 ]  # fmt: skip
 
 CORPORA = ("aspects", "unsmile", "kote")
@@ -87,7 +88,7 @@ def load(name: str, *, seed: int = 0) -> DatasetDict:
         return load_aspects(seed=seed)
     from kolab import corpora
 
-    return getattr(corpora, f"load_{name}")()
+    return getattr(corpora, f"load_{name}")(seed=seed)
 
 
 def rarest_of_each(labels: Any) -> np.ndarray:
@@ -113,8 +114,9 @@ def pos_weight(labels: Any, *, most: float = 10.0) -> torch.Tensor:
     """For each label negatives / positives, at most `most`: (C,) float32, for `BinaryCrossEntropy(pos_weight=…)`.
 
     labels: (N, C) of 0 and 1. A label that no row carries counts as carried once, so the weight stays finite (and
-    multiplies nothing). Without the limit a label of one row in a thousand would weigh 999, and every such row would
-    throw the weights about.
+    multiplies nothing); one that every row carries counts as lacking once, or its weight would be 0 and its yes never
+    learned. Without the limit a label of one row in a thousand would weigh 999, and every such row would throw the
+    model's weights about.
 
     >>> pos_weight([[1, 1, 0], [1, 0, 0], [1, 0, 0], [0, 0, 0]]).tolist()
     [0.3333333432674408, 3.0, 4.0]
@@ -123,15 +125,49 @@ def pos_weight(labels: Any, *, most: float = 10.0) -> torch.Tensor:
         raise ConfigError(f"most is {most}; it has to be above 0.")
     labels = _matrix(labels)
     positives = labels.sum(0)
-    ratio = (len(labels) - positives) / np.maximum(positives, 1)
+    ratio = np.maximum(len(labels) - positives, 1) / np.maximum(positives, 1)
     return torch.tensor(np.minimum(ratio, most), dtype=torch.float32)
 
 
-def add_aeda(train: Dataset, rare: Sequence[str], *, copies: int = 2, seed: int = 0) -> Dataset:
-    """`train` and, of each row that carries one of the `rare` labels, so many copies with punctuation put in.
+def start_at_prior(model: nn.Module, labels: Any, pos_weight: torch.Tensor | None = None) -> None:
+    """Set the bias of a Classifier's last layer so that it begins by saying how frequent each label is.
 
-    A copy carries all labels of its row, the frequent ones as well. Only ever for training rows: a copy of a test row
-    among the training rows would be a leak. Raises: DataError for a label that there is not.
+    A fresh head says 0.5 to everything where nearly all answers are no. All its first gradients then push the same way,
+    through the whole encoder, which may end by giving every text the same answer. With a bias of ln(π / (1 - π)), and
+    + ln w where the loss has a pos_weight w, the first gradients are about differences between texts already (Lin et
+    al., 2017, Focal Loss for Dense Object Detection, section 4.1).
+
+    labels: (N, C) of the training rows; a label of no row, or of all, counts as half a row more or less.
+    Raises: ConfigError for a model without a linear head of C outputs.
+    """
+    labels = _matrix(labels)
+    share = np.clip(labels.mean(0), 0.5 / len(labels), 1 - 0.5 / len(labels))
+    bias = torch.tensor(np.log(share / (1 - share)), dtype=torch.float32)
+    if pos_weight is not None:
+        bias = bias + pos_weight.detach().cpu().float().log()
+    layers = [m for m in getattr(model, "head", nn.Identity()).modules() if isinstance(m, nn.Linear)]
+    if not layers or layers[-1].bias is None or layers[-1].bias.shape != bias.shape:
+        raise ConfigError(
+            f"the model needs a head that ends in a linear layer with a bias for {len(bias)} labels."
+        )
+    with torch.no_grad():
+        layers[-1].bias.copy_(bias)
+
+
+def add_copies(
+    train: Dataset,
+    rare: Sequence[str],
+    *,
+    copies: int = 2,
+    seed: int = 0,
+    change: Callable[..., str] | None = aeda,
+) -> Dataset:
+    """`train` and, of each row that carries one of the `rare` labels, so many copies, each with punctuation put in.
+
+    A copy carries all labels of its row, the frequent ones as well. change: text, seed=… → text; None for the text as
+    it is. Only ever for training rows: a copy of a test row among the training rows would be a leak.
+
+    Raises: DataError for a label that there is not.
     """
     names = label_names(train)
     unknown = set(rare) - set(names)
@@ -145,7 +181,8 @@ def add_aeda(train: Dataset, rare: Sequence[str], *, copies: int = 2, seed: int 
     )
     columns = {name: train[name][:] for name in train.column_names}
     more = {name: [column[row] for row in chosen] for name, column in columns.items()}
-    more["text"] = [aeda(text, seed=int(number)) for text, number in zip(more["text"], seeds, strict=True)]
+    if change is not None:
+        more["text"] = [change(text, seed=int(n)) for text, n in zip(more["text"], seeds, strict=True)]
     both = {name: [*columns[name], *more[name]] for name in columns}
     return _named(Dataset.from_dict(both, features=train.features), names)
 

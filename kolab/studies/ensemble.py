@@ -222,7 +222,7 @@ def _copied(recipe: Recipe, train: Any, seed: int) -> Any:
     counts = multilabel.counts(train["labels"][:])
     names = multilabel.label_names(train)
     rare = [name for name, count in zip(names, counts) if count < RARE * len(train)]
-    return multilabel.add_aeda(train, rare, seed=seed) if rare else train
+    return multilabel.add_copies(train, rare, seed=seed) if rare else train
 
 
 def _slug(name: str, seed: int) -> str:
