@@ -549,11 +549,11 @@ ax.legend(fontsize=8)
 figure
 
 # %% [markdown] tags=["en"]
-# Every reading is another thinned network. At 0.1 they agree roughly, at 0.5 hardly: the model learns from a teacher who sees a different half of the text's features each time. More of it asks for more epochs, and a short training does not have
+# Every reading is another thinned network. At 0.1 they agree roughly, from 0.3 on hardly: the model learns from a teacher who sees a different half of the text's features each time. More of it asks for more epochs, and a short training does not have
 # them. Whether 0.3 helps *here* is a question for the study.
 
 # %% [markdown] tags=["ko"]
-# 읽을 때마다 솎아 낸 부분이 다른 네트워크입니다. 0.1에서는 대체로 의견이 모이고 0.5에서는 거의 모이지 않아요. 특징을 매번 다르게 절반씩 가린 채로 배우는 셈이죠. 많이 가릴수록 에폭이 더 필요한데, 짧은 학습에는 그럴 여유가 없습니다. 0.3이 *여기서*
+# 읽을 때마다 솎아 낸 부분이 다른 네트워크입니다. 0.1에서는 대체로 의견이 모이고 0.3부터는 거의 모이지 않아요. 특징을 매번 다르게 절반씩 가린 채로 배우는 셈이죠. 많이 가릴수록 에폭이 더 필요한데, 짧은 학습에는 그럴 여유가 없습니다. 0.3이 *여기서*
 # 도움이 되는지는 실험에 물을 일입니다.
 
 # %% [markdown] tags=["en"]
