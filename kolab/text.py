@@ -98,7 +98,7 @@ def aeda(text: str, *, seed: int = 0, marks: str = ".;?:!,") -> str:
     for Text Classification). White space becomes single blanks.
 
     >>> aeda("배송도 빠르고 화면도 밝아요", seed=1)
-    '배송도 빠르고 화면도 , 밝아요'
+    '? 배송도 빠르고 화면도 밝아요'
     """
     words, draw = text.split(), random.Random(seed)
     if not words:
