@@ -110,9 +110,10 @@ def test_the_stub_is_not_done(id):
 @pytest.mark.parametrize(
     "id, number", [(id, n) for id, exercise in EXERCISES.items() for n in range(len(exercise.wrong))]
 )
-def test_a_known_wrong_answer_fails_with_its_own_diagnosis(id, number):
+def test_a_known_wrong_answer_fails_with_its_own_diagnosis(id, number, monkeypatch):
     known = EXERCISES[id].wrong[number]
-    for _ in range(3):
+    for seed in (1, 2, 3):  # the same inputs each time: what fails here fails for whoever looks into it
+        monkeypatch.setenv("KOLAB_CHECK_SEED", str(seed))
         with pytest.raises(Wrong) as verdict:
             EXERCISES[id].check(known.answer)
         assert known.diagnosis in str(verdict.value)
