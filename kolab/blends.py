@@ -44,7 +44,7 @@ class Way:
 def ways(validation: np.ndarray, labels: np.ndarray, names: Sequence[str], seed: int) -> Iterator[Way]:
     """All ways of one replicate, fitted on validation texts: probabilities (E, S, N, C), labels (N, C)."""
     encoders, seeds = validation.shape[:2]
-    own, stack = tuple((e, seed) for e in range(encoders)), validation[:, seed]
+    own, stack = _of_seed(encoders, seed), validation[:, seed]
     alone = [macro_f1(apply_thresholds(p, 0.5), labels) for p in stack]
     for number, name in enumerate(names):
         yield Way(f"{name} alone", own[number : number + 1], (1.0,))
@@ -60,6 +60,11 @@ def ways(validation: np.ndarray, labels: np.ndarray, names: Sequence[str], seed:
     if seeds >= 3:
         three = tuple((0, (seed + more) % seeds) for more in range(3))
         yield Way(f"{names[0]}, three seeds", three, (1 / 3,) * 3)
+
+
+def _of_seed(encoders: int, seed: int) -> tuple[tuple[int, int], ...]:
+    """All models of one seed."""
+    return tuple((encoder, seed) for encoder in range(encoders))
 
 
 def _searched(stack: np.ndarray, labels: np.ndarray) -> tuple[float, ...]:
@@ -113,7 +118,7 @@ def compared(
     scores = np.array([macro_f1(settled[key], truth) for key in keys])
     _add_tests(rows, keys, scores, draws)
     rows += _over_seeds(keys, scores, draws)
-    rows += _peeping(validation, test, labels["validation"], truth, names)
+    rows += _peeping(test, truth, names)
     return pd.DataFrame(rows)
 
 
@@ -149,15 +154,13 @@ def _over_seeds(keys: list, scores: np.ndarray, draws: np.ndarray) -> list[dict[
     return rows
 
 
-def _peeping(
-    validation: np.ndarray, test: np.ndarray, known: np.ndarray, truth: np.ndarray, names: Sequence[str]
-) -> list[dict[str, Any]]:
+def _peeping(test: np.ndarray, truth: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
     """What would have been reported if weights and thresholds had been chosen on the test texts."""
-    rows = []
+    rows, encoders = [], len(names)
+    if encoders < 2:
+        return rows
     for seed in range(test.shape[1]):
-        equal = next((w for w in ways(validation, known, names, seed) if w.name == "equal weights"), None)
-        if equal is None:
-            return []
+        equal = Way("equal weights", _of_seed(encoders, seed), (1 / encoders,) * encoders)
         weights = _searched(test[:, seed], truth)
         for name, way in (
             ("equal weights", equal),

@@ -92,8 +92,11 @@ def raw_reviews(archive: Path, *, show: bool = False) -> Iterator[list]:
                         f"{archive.name}: {entry.filename} would take {entry.file_size:,} bytes; that is no film."
                     )
                 yield from _film(archive, entry.filename, files.read(entry))
-    # NotImplementedError: zipfile's word for a way of packing that it does not know; RuntimeError: for a password.
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        EOFError,
+        RuntimeError,
+    ) as error:  # RuntimeError: a password, an unknown packing
         raise DataError(f"{archive.name} is no whole zip archive: {error}. Fetch it again.") from error
 
 
