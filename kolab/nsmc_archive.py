@@ -92,11 +92,7 @@ def raw_reviews(archive: Path, *, show: bool = False) -> Iterator[list]:
                         f"{archive.name}: {entry.filename} would take {entry.file_size:,} bytes; that is no film."
                     )
                 yield from _film(archive, entry.filename, files.read(entry))
-    except (
-        zipfile.BadZipFile,
-        EOFError,
-        RuntimeError,
-    ) as error:  # RuntimeError: a password, an unknown packing
+    except (zipfile.BadZipFile, EOFError, RuntimeError) as error:  # RuntimeError: a password, odd packing
         raise DataError(f"{archive.name} is no whole zip archive: {error}. Fetch it again.") from error
 
 
