@@ -118,7 +118,8 @@ def peak_memory(interval: float = 0.002) -> Iterator[PeakMemory]:
 
     On a GPU this is what torch's allocator counts, to the byte. On a CPU a thread reads the size of the process every
     `interval` seconds: short peaks can slip through, and memory the process already held but did not use is not seen,
-    so the first run of a block shows more than the second.
+    so the first run of a block shows more than the second. Pages of files (libraries, weights that are mapped) do not
+    count where the system tells them apart: it takes them back and reads them again as it likes.
     """
     gc.collect()
     memory = PeakMemory()
@@ -133,11 +134,16 @@ def peak_memory(interval: float = 0.002) -> Iterator[PeakMemory]:
             memory.bytes = torch.cuda.max_memory_allocated() - before
         return
     process, done = psutil.Process(), threading.Event()
-    before = process.memory_info().rss
+
+    def in_use() -> int:
+        sizes = process.memory_info()
+        return sizes.rss - getattr(sizes, "shared", 0)
+
+    before = in_use()
 
     def watch() -> None:
         while True:
-            memory.bytes = max(memory.bytes, process.memory_info().rss - before)
+            memory.bytes = max(memory.bytes, in_use() - before)
             if done.wait(interval):
                 return
 

