@@ -15,6 +15,7 @@ LAB_ARGS ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+SLOW   := $(VENV)/.slow
 PYTEST := $(BIN)/python -m pytest -n $(JOBS)
 NBMAKE := $(PYTEST) --nbmake --nbmake-kernel=python3 --nbmake-timeout=180
 # The lessons that NB names; all without it.
@@ -52,7 +53,7 @@ test-notebooks: $(READY)  ## the notebooks alone, trimmed
 	KOLAB_QUICK=1 KOLAB_STRICT=0 $(NBMAKE) $(foreach n,$(LESSONS),notebooks/$(n)*.ipynb)
 	KOLAB_QUICK=1 KOLAB_STRICT=1 $(NBMAKE) $(foreach n,$(LESSONS),notebooks/solutions/$(n)*.ipynb)
 
-test-slow: $(READY)  ## what is too slow for `make test`
+test-slow: $(SLOW)  ## what is too slow for `make test`: a browser, killed runs, other versions, a clock
 	$(PYTEST) -m slow
 
 notebooks: $(READY)  ## build the notebooks from notebooks/source and run them in full
@@ -80,6 +81,17 @@ $(READY): pyproject.toml constraints.txt | $(VENV)/.made
 	$(BIN)/python -m ipykernel install --sys-prefix --name kolab --display-name KoLab
 	@# No question about Jupyter news over the first lesson, and no request to the network for it.
 	@$(BIN)/jupyter labextension disable --level=sys_prefix "@jupyterlab/apputils-extension:announcements" 2>/dev/null
+	@touch $@
+
+# What the slow tests need beside that: a driver for a browser, other training loops to compare with, a fuzzer; and the
+# browser itself, which on Debian and Ubuntu is a package.
+$(SLOW): $(READY)
+	$(BIN)/python -m pip install -qq -c constraints.txt -e ".[slow]"
+	@command -v chromium >/dev/null || { \
+	  command -v apt-get >/dev/null || { echo "The slow tests drive Chromium, and it is not here: install it."; exit 1; }; \
+	  root=; [ "$$(id -u)" = 0 ] || root=sudo; \
+	  echo "Installing Debian's Chromium."; \
+	  $$root apt-get update -qq && $$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
 	@touch $@
 
 $(VENV)/.made:
