@@ -47,7 +47,7 @@ import kolab as kl
 kl.setup()
 
 # %%
-import gc, math, time
+import gc, math
 import numpy as np, pandas as pd, torch
 import torch.nn.functional as F
 from kolab import ensemble
@@ -56,13 +56,13 @@ from kolab.metrics import macro_f1
 from kolab.studies.encoders import described, encoder_of
 from kolab.train import predict
 
-SEED, LR, EPOCHS, SPLIT = 0, 4e-4, kl.pick(full=5, quick=1), 11
+SEED, LR, EPOCHS, SPLIT = 0, 4e-4, kl.pick(full=4, quick=1), 11
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 aspects = dict(kl.multilabel.load("aspects", seed=SPLIT))     # another corpus: "unsmile", after `kolab fetch unsmile`
 names = kl.multilabel.label_names(aspects)
-if kl.pick(full=False, quick=True):
-    aspects = {split: part.select(range(160)) for split, part in aspects.items()}
+ROWS = {"train": kl.pick(full=2400, quick=160), "validation": kl.pick(full=440, quick=160), "test": kl.pick(full=440, quick=160)}
+aspects = {split: part.select(range(min(len(part), ROWS[split]))) for split, part in aspects.items()}
 print(f"{len(names)} labels:", ", ".join(names))
 
 # %% [markdown] tags=["en"]
@@ -119,12 +119,12 @@ kl.plots.lines({f"{count} models" if count > 1 else "one model": [majority(count
                xlabel="share of questions on which all answer alike", title="What voting is worth depends on how alike the voters are")
 
 # %% [markdown] tags=["en"]
-# Voting (and averaging, its soft form) removes what the models do *not* share. On the right, where all make the same mistakes, nine models are worth as much as one. So an ensemble
+# Voting (and averaging, its soft form) removes the errors that the models do *not* share. At the right end, where all make the same mistakes, nine models are worth as much as one. So an ensemble
 # (앙상블) has one question before all others: **how different are its members' errors?** Good members that err alike are a waste of memory.
 
 # %% [markdown] tags=["ko"]
-# 투표(와 그 부드러운 형태인 평균)가 없애 주는 것은 모델이 저마다 *따로* 저지르는 실수입니다. 오른쪽 끝처럼 모두가 같은 데서 틀리면 아홉이나 하나나 똑같아요. 그러니 앙상블(ensemble)에는 무엇보다 먼저 물어볼 것이
-# 있습니다. **구성원들의 실수가 얼마나 다른가?** 잘하지만 똑같이 틀리는 모델들은 메모리 낭비입니다.
+# 투표(그리고 투표를 부드럽게 한 평균)가 없애 주는 것은 모델이 저마다 *따로* 저지르는 실수입니다. 오른쪽 끝처럼 모두가 같은 데서 틀리면 아홉이나 하나나 똑같아요. 그러니 앙상블(ensemble)을 하려면 먼저 이것부터 물어야
+# 합니다. **모델들의 실수가 서로 얼마나 다른가?** 아무리 잘해도 다 같이 틀리는 모델을 모아 봐야 메모리만 낭비됩니다.
 
 # %% [markdown] tags=["en"]
 # ## Three encoders
@@ -132,10 +132,10 @@ kl.plots.lines({f"{count} models" if count > 1 else "one model": [majority(count
 # The published study took three base-size encoders by three teams: KcELECTRA, SoongsilBERT, RoBERTa. Here are three that a laptop trains in a minute or two. What differs between them, said plainly:
 #
 # - **kolab-mini** whole: six layers, pre-trained on film reviews.
-# - **kolab-mini[:3]**, its first three layers. Same tokenizer, same pre-training, half the depth: a sibling, so expect it to err alike.
-# - **modernbert-small**: another architecture, *random weights*. It has never read a word of Korean before these reviews. Certainly different; certainly worse.
+# - **kolab-mini[:3]**, its first three layers. Same tokenizer, same pre-training, half the depth: a sibling, so expect it to err where the first errs.
+# - **modernbert-small**: another architecture, *random weights*. It has never read a word of Korean before these reviews. Different in everything, and surely worse.
 #
-# That is less variety than the study's three had, and the weakest member is weaker. Whether it helps nevertheless is the question.
+# That is less variety than the study's three had, and the weakest is far weaker. Whether it helps nevertheless is the question.
 
 # %% [markdown] tags=["ko"]
 # ## 인코더 셋
@@ -143,10 +143,10 @@ kl.plots.lines({f"{count} models" if count > 1 else "one model": [majority(count
 # 공개된 연구는 세 곳에서 만든 base 크기 인코더 셋을 썼습니다. KcELECTRA, SoongsilBERT, RoBERTa. 여기서는 노트북 컴퓨터로 1~2분이면 학습이 끝나는 셋을 씁니다. 무엇이 다른지 솔직하게 적으면 이렇습니다.
 #
 # - **kolab-mini** 전체: 여섯 층, 영화 리뷰로 사전 학습.
-# - **kolab-mini[:3]**, 그 앞쪽 세 층. 토크나이저도 사전 학습도 같고 깊이만 절반입니다. 형제인 셈이니 비슷하게 틀릴 거예요.
-# - **modernbert-small**: 구조가 다르고, 가중치는 *무작위*입니다. 이 리뷰들을 보기 전에는 한국어를 한 글자도 읽은 적이 없어요. 확실히 다르고, 확실히 못합니다.
+# - **kolab-mini[:3]**: 그 앞쪽 세 층. 토크나이저도 사전 학습도 같고 깊이만 절반입니다. 형제인 셈이니 비슷한 데서 틀릴 거예요.
+# - **modernbert-small**: 구조부터 다르고 가중치는 *무작위*입니다. 이 리뷰들을 보기 전에는 한국어를 한 글자도 읽은 적이 없어요. 하나부터 열까지 다르고, 분명 더 못할 겁니다.
 #
-# 연구에서 쓴 셋보다 덜 다양하고, 가장 약한 구성원은 더 약합니다. 그래도 도움이 되는지가 우리의 질문입니다.
+# 연구에서 쓴 셋보다 덜 다양하고, 가장 약한 것은 훨씬 더 약합니다. 그래도 도움이 되는지 알아봅시다.
 
 # %% [markdown] tags=["en"]
 # ## One after the other: what stays alive
@@ -299,15 +299,14 @@ kl.check("11.1", train_each)
 def train_one(name, seed=SEED):
     """Fine-tunes one encoder. Returns its probabilities on validation and test reviews, and a row for the table."""
     encoder, tokenizer = encoder_of(name, seed)
-    loaders = kl.make_loaders(aspects, tokenizer, batch_size=32, seed=seed)
+    loaders = kl.make_loaders(aspects, tokenizer, batch_size=32, max_length=64, seed=seed)     # nine reviews in ten are shorter
     model = kl.Classifier.build(encoder, names, multi_label=True, seed=seed)
     config = kl.TrainConfig(epochs=EPOCHS, lr=LR, metric="f1", patience=10, min_delta=0.001, seed=seed, progress=False)
     weight = kl.multilabel.pos_weight(aspects["train"]["labels"][:])             # rare labels count more, at most ten times
     history = kl.fit(model, loaders, config, loss=kl.losses.BinaryCrossEntropy(weight))
-    start = time.perf_counter()
     found = {split: predict(model, loaders[split]).probabilities.numpy() for split in ("validation", "test")}
     row = {"what it is": described(name), "parameters": sum(p.numel() for p in model.parameters()), "best epoch": history.best["epoch"],
-           "validation F1": history.best["f1"], "validation loss": history.best["validation_loss"], "seconds to predict": time.perf_counter() - start}
+           "validation F1": history.best["f1"], "validation loss": history.best["validation_loss"], "MFLOP a token": kl.measure.flops_per_token(model) / 1e6}
     return found, row
 
 # %%
@@ -322,7 +321,7 @@ for name in ENCODERS:
 
 # %%
 members = pd.DataFrame(rows).T.astype({"parameters": int, "best epoch": int})
-members.style.format({"parameters": "{:,}", "validation F1": "{:.3f}", "validation loss": "{:.3f}", "seconds to predict": "{:.1f}", "MiB alive before": "{:.0f}", "MiB alive after": "{:.0f}"})
+members.style.format({"parameters": "{:,}", "validation F1": "{:.3f}", "validation loss": "{:.3f}", "MFLOP a token": "{:.1f}", "MiB alive before": "{:.0f}", "MiB alive after": "{:.0f}"})
 
 # %% [markdown] tags=["en"]
 # The last two columns say that each model starts where the one before it started. With three base-size encoders of 110 million parameters that is the difference between 16 bytes · 110 million = 1.8 GB and
@@ -330,14 +329,14 @@ members.style.format({"parameters": "{:,}", "validation F1": "{:.3f}", "validati
 #
 # ## Do they err differently?
 #
-# For each pair: on how many of all answers are both wrong, and on how many would they be if their errors were independent? The ratio of the two is 1 for independent errors.
+# For each pair: on how many of all answers are both wrong, and on how many would they be if their errors were independent? The last column puts the pair on the axis of the figure above: 0 for independent errors, 1 where the better of the two errs only where the other does.
 
 # %% [markdown] tags=["ko"]
 # 마지막 두 열을 보면 모델마다 앞의 것이 시작한 자리에서 다시 시작합니다. 파라미터 1억 1천만 개짜리 base 인코더라면 16바이트 × 1억 1천만 = 1.8 GB와 그 세 배의 차이예요. 활성값은 아직 하나도 계산하지 않았는데도요.
 #
 # ## 서로 다르게 틀리나?
 #
-# 둘씩 짝지어, 전체 답 가운데 둘 다 틀린 것이 얼마나 되는지, 실수가 서로 독립이라면 얼마나 될지 셉니다. 두 수의 비는 독립일 때 1입니다.
+# 둘씩 짝지어, 전체 답 가운데 둘 다 틀린 것이 얼마나 되는지, 실수가 서로 독립이라면 얼마나 될지 셉니다. 마지막 열은 이 짝을 앞 그림의 가로축에 놓은 것입니다. 실수가 독립이면 0, 더 잘하는 쪽이 다른 쪽도 틀린 데서만 틀리면 1이에요.
 
 # %%
 validation = np.stack([probabilities[name]["validation"] for name in ENCODERS])        # (models, reviews, labels)
@@ -346,16 +345,18 @@ wrong = apply_thresholds(validation.reshape(-1, len(names)), 0.5).reshape(valida
 pairs = []
 for first, second in ((0, 1), (0, 2), (1, 2)):
     both, alone = (wrong[first] & wrong[second]).mean(), wrong[first].mean() * wrong[second].mean()
-    pairs.append({"pair": f"{ENCODERS[first]} and {ENCODERS[second]}", "both wrong": both, "if independent": alone, "times as often": both / alone})
-pd.DataFrame(pairs).style.hide(axis="index").format({"both wrong": "{:.2%}", "if independent": "{:.2%}", "times as often": "{:.0f}"})
+    at_most = min(wrong[first].mean(), wrong[second].mean())                           # no two can err together more often than the better one errs
+    pairs.append({"pair": f"{ENCODERS[first]} and {ENCODERS[second]}", "both wrong": both, "if independent": alone, "times as often": both / alone,
+                  "how far to the right": (both - alone) / (at_most - alone)})
+pd.DataFrame(pairs).style.hide(axis="index").format({"both wrong": "{:.2%}", "if independent": "{:.2%}", "times as often": "{:.1f}", "how far to the right": "{:.2f}"})
 
 # %% [markdown] tags=["en"]
-# Far from independent, all of them: they have learned from the same reviews, and what is rare or oddly put is hard for all. Not even an encoder that shares nothing with the others but the task is an
-# independent voter. In the figure above, we are on the right-hand side. Keep that in mind when you expect a gain.
+# Far from independent, all of them: they have learned from the same reviews, and what is rare or oddly put is hard for all. The siblings stand two thirds of the way to the right, where three voters are worth little more than one. But even the encoder that shares nothing with the
+# others except the task stands a third of the way along. Keep that in mind when you expect a gain.
 
 # %% [markdown] tags=["ko"]
-# 어느 짝도 독립과는 거리가 멉니다. 모두 같은 리뷰로 배웠고, 드물거나 별나게 쓴 글은 누구에게나 어려우니까요. 과제 말고는 다른 모델과 닮은 데가 하나도 없는 인코더조차 독립된 투표자가 아닙니다. 앞의 그림으로 치면 우리는
-# 오른쪽에 있어요. 얼마나 오를지 기대할 때 이것을 떠올리세요.
+# 어느 짝도 독립과는 거리가 멉니다. 모두 같은 리뷰로 배웠고, 드물거나 별나게 쓴 글은 누구에게나 어려우니까요. 형제끼리는 오른쪽으로 3분의 2나 가 있습니다. 셋이 투표해도 혼자보다 나을 것이 별로 없는 자리예요. 과제 말고는 닮은 데가 하나도 없는 인코더조차
+# 3분의 1쯤 가 있습니다. 얼마나 오를지 기대할 때 이것을 떠올리세요.
 
 # %% [markdown] tags=["en"]
 # ## Average what: probabilities or logits?
@@ -416,8 +417,8 @@ blends |= {"mean of probabilities": ensemble.blend(validation), "mean of logits"
 pd.DataFrame({name: {"log loss": log_loss(p), "macro-F1 at 0.5": f1_at_half(p)} for name, p in blends.items()}).T.style.format("{:.3f}").highlight_min(subset=["log loss"], props="font-weight:bold").highlight_max(subset=["macro-F1 at 0.5"], props="font-weight:bold")
 
 # %% [markdown] tags=["en"]
-# Two rulers, and they need not agree. Log loss (로그 손실) judges the probabilities themselves; macro-F1 at 0.5 only asks on which side of one half they lie, and a weak member that is unsure of everything
-# pulls many of them to the other side. (What thresholds have to do with that comes in a moment.)
+# Two rulers, and here they disagree: by log loss (로그 손실) both blends are worse than the best model alone, by macro-F1 both are better. Log loss judges the probabilities themselves, and the vague ones of the weakest member blur the blend. Macro-F1 at 0.5 only asks on which side of one half
+# they lie, and there three opinions err less often than one. Between the two means there is little to choose, and logits are ahead on both rulers.
 #
 # ## Weights
 #
@@ -425,8 +426,8 @@ pd.DataFrame({name: {"log loss": log_loss(p), "macro-F1 at 0.5": f1_at_half(p)} 
 # *convex* (볼록): one valley, no luck needed. Its macro-F1 is a landscape of steps and plateaus. Look at both, on the validation reviews.
 
 # %% [markdown] tags=["ko"]
-# 자가 두 개이고, 둘의 판정이 같으란 법은 없습니다. 로그 손실(log loss)은 확률 자체를 평가합니다. 0.5에서의 매크로 F1은 확률이 절반의 어느 쪽에 있는지만 묻는데, 무엇에도 자신이 없는 약한 구성원이 끼면 많은 확률이 절반의 반대쪽으로
-# 끌려가요. (임곗값이 여기서 무슨 일을 하는지는 곧 나옵니다.)
+# 자가 두 개인데, 둘의 판정이 엇갈립니다. 로그 손실(log loss)로는 섞은 것이 둘 다 가장 좋은 모델 하나보다 못하고, 매크로 F1으로는 둘 다 낫습니다. 로그 손실은 확률 자체를 평가하는데, 가장 약한 모델의 어정쩡한 확률이 섞이면 전체가 흐려져요. 0.5에서의 매크로 F1은 확률이
+# 절반의 어느 쪽에 있는지만 묻고, 그것만이라면 셋의 의견이 하나보다 덜 틀립니다. 두 평균끼리는 차이가 작고, 두 자 모두에서 로짓이 조금 앞섭니다.
 #
 # ## 가중치
 #
@@ -437,8 +438,9 @@ pd.DataFrame({name: {"log loss": log_loss(p), "macro-F1 at 0.5": f1_at_half(p)} 
 points = np.array(list(ensemble.simplex_grid(3, kl.pick(full=0.05, quick=0.2))))
 heights = {"log loss": [log_loss(ensemble.blend(validation, w)) for w in points], "macro-F1 at 0.5": [f1_at_half(ensemble.blend(validation, w)) for w in points]}
 by_loss = ensemble.fit_weights(validation, truth)
-by_search, highest = ensemble.search_weights(validation, f1_at_half, step=0.05 if len(points) > 100 else 0.2)
+by_search, highest = ensemble.search_weights(validation, f1_at_half, step=kl.pick(full=0.05, quick=0.2))
 
+# %%
 figure, axes = kl.plots.new(2, height=3.9)
 corners = np.array([[0, 0], [1, 0], [0.5, 0.75]])                                     # each model has a corner of its own
 for ax, (title, values) in zip(axes, heights.items()):
@@ -460,10 +462,10 @@ shown = {"equal": np.full(3, 1 / 3), "by F1 (F1 / sum of all F1)": alone / alone
 pd.DataFrame({name: {**dict(zip(ENCODERS, w)), "log loss": log_loss(ensemble.blend(validation, w)), "macro-F1 at 0.5": f1_at_half(ensemble.blend(validation, w))} for name, w in shown.items()}).T.style.format("{:.3f}")
 
 # %% [markdown] tags=["en"]
-# Compare the second row with the first. 'Weights by validation F1' is what the published study describes; its three were 0.35, 0.33 and 0.32. Divide scores that all lie near one another by their sum, and you get thirds, whatever
-# the models are worth. Such weights hardly leave the middle of the triangle. That is not weighting; it is equal weights with decimals.
+# Compare the second row with the first. 'Weights by validation F1' is what the published study describes; its three were 0.35, 0.33 and 0.32. Divide scores that lie near one another by their sum, and you get thirds; even our weakest, which is far behind, still gets nearly a quarter. Such
+# weights hardly leave the middle of the triangle. That is not weighting; it is equal weights with decimals.
 #
-# The fitted ones move. But look how flat the valley is around its lowest point: many weights are almost as good, and which of them wins is decided by a few reviews.
+# The fitted ones move, and each in its own direction: log loss throws the weakest out altogether, the search for F1 gives it a third. But look how flat the two landscapes are around their best points: many weights are almost as good, and which of them wins is decided by a few reviews.
 #
 # ### Exercise 11.2 · Weights without the test set
 # ●●●○○ · 15 minutes
@@ -473,10 +475,10 @@ pd.DataFrame({name: {**dict(zip(ENCODERS, w)), "log loss": log_loss(ensemble.ble
 # Stuck? `kl.hint("11.2")`, up to three times.
 
 # %% [markdown] tags=["ko"]
-# 둘째 줄을 첫째 줄과 견주어 보세요. '검증 F1에 따른 가중치'는 공개된 연구가 쓴 방법이고, 그 셋은 0.35, 0.33, 0.32였습니다. 서로 비슷비슷한 점수를 그 합으로 나누면 모델이 어떻든 3분의 1쯤이 나옵니다. 이런 가중치는 삼각형 한가운데를
-# 거의 벗어나지 못해요. 가중치를 준 것이 아니라, 똑같은 가중치에 소수점을 붙인 것입니다.
+# 둘째 줄을 첫째 줄과 견주어 보세요. '검증 F1에 따른 가중치'는 공개된 연구가 쓴 방법이고, 그 셋은 0.35, 0.33, 0.32였습니다. 서로 비슷비슷한 점수를 그 합으로 나누면 3분의 1쯤이 나옵니다. 한참 뒤처진 우리의 가장 약한 모델도 4분의 1 가까이 받았어요. 이런 가중치는 삼각형 한가운데를
+# 거의 벗어나지 못합니다. 가중치를 준 것이 아니라, 똑같은 가중치에 소수점을 붙인 것입니다.
 #
-# 맞춘 가중치는 움직입니다. 하지만 가장 낮은 점 둘레의 골짜기가 얼마나 평평한지 보세요. 거의 똑같이 좋은 가중치가 수두룩하고, 그중 어느 것이 이길지는 리뷰 몇 개가 정합니다.
+# 맞춘 가중치는 움직이는데, 저마다 다른 쪽으로 갑니다. 로그 손실은 가장 약한 모델을 아예 빼 버리고, F1을 찾아 나선 쪽은 3분의 1을 줍니다. 하지만 가장 좋은 점 둘레가 두 지형 모두 얼마나 평평한지 보세요. 거의 똑같이 좋은 가중치가 수두룩하고, 그중 어느 것이 이길지는 리뷰 몇 건이 정합니다.
 #
 # ### 연습 11.2 · 시험 세트 없이 가중치 맞추기
 # ●●●○○ · 15분
@@ -521,8 +523,7 @@ print("thresholds of the weighted blend:", ", ".join(f"{name} {value:.2f}" for n
 pd.DataFrame(table).T.style.format("{:.3f}")
 
 # %% [markdown] tags=["en"]
-# Read the row from left to right: at 0.5; what tuning seems to bring; what it brings on reviews that had no say. The second step is real only as far as the third column follows. Tuned thresholds also even out what the blends
-# differed in at 0.5: a weak member moves all probabilities, the thresholds move with them, and what matters then is only the order of the reviews.
+# Read a row from left to right: at 0.5; what tuning seems to bring; what it brings on reviews that had no say. The gain of the second column is real only as far as the third one follows.
 #
 # ## What one look costs
 #
@@ -530,10 +531,9 @@ pd.DataFrame(table).T.style.format("{:.3f}")
 # such a look adds, without touching the test set: half of the validation reviews plays the test set and chooses for itself, the other half, which had no say, tells the truth. Then again with other halves.
 
 # %% [markdown] tags=["ko"]
-# 한 줄을 왼쪽에서 오른쪽으로 읽으세요. 0.5일 때, 맞춰서 올라 보이는 점수, 맞추는 데 끼지 않은 리뷰에서 실제로 오른 점수. 둘째 칸의 상승은 셋째 칸이 따라오는 만큼만 진짜입니다. 임곗값을 맞추면 0.5에서 벌어졌던 섞는 방법들 사이의 차이도
-# 줄어듭니다. 약한 구성원이 확률을 모두 옮겨 놓으면 임곗값도 따라 옮겨 가고, 그때부터 중요한 것은 리뷰의 순서뿐이니까요.
+# 한 줄씩 왼쪽에서 오른쪽으로 읽으세요. 0.5일 때의 점수, 임곗값을 맞춰서 오른 것처럼 보이는 점수, 맞추는 데 끼지 않은 리뷰에서 잰 점수입니다. 둘째 열에서 오른 점수는 셋째 열이 따라오는 만큼만 진짜예요.
 #
-# ## 한 번 들여다보는 값
+# ## 한 번 들여다보는 대가
 #
 # 가중치와 임곗값을 정작 필요한 곳, 시험용 리뷰에서 맞추면 왜 안 될까요? 대놓고 그렇게 쓰는 사람은 없습니다. 들여다보다가 그렇게 되는 거예요. 가중치 몇 가지를 해 보고, 시험 점수가 가장 좋은 것을 남기고, 그 점수를 보고합니다. 그렇게
 # 한 번 들여다볼 때마다 점수가 얼마나 얹히는지 재 봅시다. 시험 세트는 건드리지 않고요. 검증용 리뷰의 절반이 시험 세트인 양 스스로 고르고, 고르는 데 끼지 않은 나머지 절반이 사실을 말합니다. 그리고 절반을 바꿔 가며 되풀이합니다.
@@ -565,8 +565,8 @@ pd.DataFrame({"mean": gaps.mean(), "standard error": gaps.std() / np.sqrt(len(ga
 
 # %% [markdown] tags=["en"]
 # Where nothing was chosen the halves differ by luck alone, and the mean is near zero. Where something was chosen, the half that chose is ahead *on average*: the optimism (낙관 편향) of lesson 4 again. One number for each of fifteen
-# labels costs much more than two free weights: it is the number of things that you fit, and how few reviews each of them is fitted on. (With all 439 test reviews instead of half as many it would be less, and still
-# always in your favour.)
+# labels costs much more than two free weights: it is the number of things that you fit, and how few reviews each of them is fitted on. (With all 439 test reviews instead of half as many it would be less, and on average
+# still in your favour.)
 #
 # ## A test set that opens once
 #
@@ -585,7 +585,7 @@ pd.DataFrame({"mean": gaps.mean(), "standard error": gaps.std() / np.sqrt(len(ga
 
 # %% [markdown] tags=["ko"]
 # 아무것도 고르지 않았을 때 두 절반의 차이는 운뿐이고, 평균은 0 언저리입니다. 무엇인가 골랐다면 고른 쪽이 *평균으로* 앞섭니다. 4강의 낙관 편향(optimism)이 다시 나왔습니다. 라벨 열다섯 개에 숫자를 하나씩 맞추는 쪽이 자유로운
-# 가중치 두 개보다 훨씬 비쌉니다. 몇 가지를 맞추는지, 그 하나하나를 리뷰 몇 개로 맞추는지에 달렸거든요. (절반이 아니라 시험용 리뷰 439건 전부라면 덜하겠지만, 늘 여러분에게 유리한 쪽으로 틀린다는 점은 같습니다.)
+# 가중치 두 개보다 훨씬 비쌉니다. 몇 가지를 맞추는지, 그 하나하나를 리뷰 몇 건으로 맞추는지에 달렸거든요. (절반이 아니라 시험용 리뷰 439건 전부라면 덜하겠지만, 평균으로 여러분에게 유리한 쪽으로 틀린다는 점은 같습니다.)
 #
 # ## 한 번만 열리는 시험 세트
 #
@@ -754,8 +754,8 @@ dots(result.drop(base).astype(float), f"Minus {base}", ax)
 figure
 
 # %% [markdown] tags=["en"]
-# Two questions to this figure. Do the ways of weighting differ from *each other*, or only from the single model? And how much comes from averaging (the rows at 0.5), how much from the thresholds, how much from both together? The single
-# model with fitted thresholds belongs into that comparison: what thresholds bring, they bring without an ensemble too.
+# Two questions to this figure. Do the ways of weighting differ from *each other*? Their dots lie within two points, and overlapping bars do not answer that, as you now know: it takes the paired differences *between them*, and the study below has them over seeds. And how much comes from averaging (the rows at 0.5), how much from the thresholds? Both bring points, and together they bring about the seven of the published study. But look at the first row: most
+# of that the thresholds bring to the single model too, without any ensemble. (A model trained with `pos_weight` says yes too readily at 0.5, lesson 10; so there was something to mend.)
 #
 # What the intervals do not know: another seed would have trained three other models. One training of each is one throw of the dice, however many reviews it is scored on.
 #
@@ -765,8 +765,8 @@ figure
 # for the record, what somebody would have reported who had chosen on the test reviews. It takes about twenty minutes of a processor, so here is what was recorded.
 
 # %% [markdown] tags=["ko"]
-# 이 그림에 물어볼 것이 두 가지 있습니다. 가중치를 주는 방법들은 *서로* 다른가요, 아니면 모델 하나와만 다른가요? 그리고 평균에서 온 몫(0.5 줄), 임곗값에서 온 몫, 둘을 합친 몫은 각각 얼마인가요? 임곗값을 맞춘 모델 하나도 이 비교에 넣어야 합니다.
-# 임곗값이 올려 주는 점수는 앙상블 없이도 오르니까요.
+# 이 그림에 물어볼 것이 두 가지 있습니다. 가중치를 주는 방법들은 *서로* 다른가요? 점들은 2점 안에 모여 있는데, 막대가 겹친다고 해서 답이 나오지는 않는다는 것을 이제 알고 있죠. *서로 간의* 짝지은 차이를 재야 하고, 아래 실험이 시드를 바꿔 가며 그렇게 합니다. 그럼 평균에서 온 몫(0.5 줄)은 얼마이고 임곗값에서 온 몫은 얼마일까요? 둘 다 점수를 올려 주고, 합치면 공개된 연구의 7점쯤 됩니다. 그런데 첫 줄을 보세요. 그중
+# 대부분은 임곗값이 앙상블 없이 모델 하나에도 올려 주는 점수입니다. (`pos_weight`로 학습한 모델은 0.5에서 '예'를 너무 쉽게 말하니(10강), 고칠 것이 있었던 셈이죠.)
 #
 # 이 구간이 모르는 것도 있습니다. 시드가 달랐다면 다른 모델 셋이 나왔을 겁니다. 한 번씩 학습시킨 것은 주사위를 한 번 던진 것이고, 리뷰를 아무리 많이 채점해도 그 점은 달라지지 않아요.
 #
@@ -843,14 +843,14 @@ if study is not None:
     display(table.style.format({"chosen on test": "{:.3f}", "chosen on validation": "{:.3f}", "flattered by (points)": "{:+.1f}"}))
 
 # %% [markdown] tags=["en"]
-# The same models, the same blends, the same reviews. The last column is what looking adds to a report, and to nothing else. Hold it against the gains above: it is of their size, and it would have been there with models that had learned nothing.
+# The same models, the same blends, the same reviews. The last column is what looking adds to a report, and to nothing else: the next reviews will not give it back. Hold it against the gains above.
 #
 # ## Two ways to count a gain
 #
 # The published study reports +3.4 points for the ensemble: 82.9 against 79.5, *the mean of its three models*. But nobody would have used the mean model; the alternative to an ensemble is its best member. On ours:
 
 # %% [markdown] tags=["ko"]
-# 같은 모델, 같은 방법, 같은 리뷰입니다. 마지막 열은 들여다본 덕에 보고서에 얹힌 점수이고, 보고서 말고는 어디에도 없는 점수예요. 위에서 오른 점수와 견주어 보세요. 크기가 비슷하고, 아무것도 배우지 못한 모델이었더라도 이만큼은 얹혔을 겁니다.
+# 같은 모델, 같은 방법, 같은 리뷰입니다. 마지막 열은 들여다본 덕에 보고서에 얹힌 점수이고, 보고서 말고는 어디에도 없는 점수예요. 다음 리뷰에서는 나오지 않습니다. 위에서 오른 점수와 견주어 보세요.
 #
 # ## 오른 점수를 세는 두 가지 방법
 #
@@ -869,20 +869,20 @@ print(f"gain over {ENCODERS[best]}, the one that validation chose: {100 * (toget
 #
 # ## What it costs
 #
-# Training costs three times as much, once. Answering costs the sum of all members, every time:
+# Training costs what all members cost together, once. So does answering, every time. Counted in operations, which no busy machine can falsify (`kl.measure.flops_per_token`: two for each weight that a token meets, and those of the attention over 128 tokens):
 
 # %% [markdown] tags=["ko"]
 # 가장 약한 구성원이 약할수록 첫 번째 숫자가 커집니다. 나쁜 모델을 넣어서 키울 수도 있는 숫자예요.
 #
-# ## 드는 것
+# ## 비용
 #
-# 학습에는 세 배가 들지만 한 번뿐입니다. 답하는 데는 매번 구성원 모두의 비용이 듭니다.
+# 학습에는 모델 셋을 합친 만큼 들지만 한 번뿐입니다. 답할 때는 매번 셋을 합친 만큼 듭니다. 기계가 바쁘든 한가하든 달라지지 않는 연산 수로 셉시다(`kl.measure.flops_per_token`: 토큰이 만나는 가중치마다 두 번, 거기에 토큰 128개에 대한 어텐션의 연산).
 
 # %%
-cost = members[["parameters", "seconds to predict"]].astype(float)
+cost = members[["parameters", "MFLOP a token"]].astype(float)
 cost.loc["all three"] = cost.sum()
-cost["times kolab-mini"] = cost["seconds to predict"] / cost.loc["kolab-mini", "seconds to predict"]
-cost.style.format({"parameters": "{:,.0f}", "seconds to predict": "{:.1f}", "times kolab-mini": "{:.1f}"})
+cost["times kolab-mini"] = cost["MFLOP a token"] / cost.loc["kolab-mini", "MFLOP a token"]
+cost.style.format({"parameters": "{:,.0f}", "MFLOP a token": "{:.1f}", "times kolab-mini": "{:.2f}"})
 
 # %% [markdown] tags=["en"]
 # ## The whole study, from the command line
