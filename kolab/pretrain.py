@@ -136,7 +136,7 @@ def _open(config: PretrainConfig, resume: bool) -> Prepared:
     """The prepared run of a folder, read if it is resumed, or made."""
     folder = Path(config.folder)
     if not (folder / _PLAN).is_file():  # it is written last: without it nothing was trained
-        with checkpoint.locked(folder):
+        with checkpoint.locked(folder), checkpoint.writing(f"the prepared corpus in {folder}"):
             _prepare(config, folder)
     elif not resume:
         raise ConfigError(

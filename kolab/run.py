@@ -2,9 +2,9 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import logging
-import shutil
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -122,11 +122,11 @@ class Run:
     def _open_folder(self) -> None:
         """Resumes what the folder holds, or makes sure that it holds nothing that would be lost."""
         if self.config.resume:
-            saved = checkpoint.latest(self.folder / "checkpoints")
+            saved = checkpoint.latest(self.folder / "checkpoints", functools.partial(resume.check, self))
             if saved is not None:
                 resume.restore(self, saved)
-            return
-        if checkpoint.listed(self.folder / "checkpoints"):
+                return
+        elif checkpoint.listed(self.folder / "checkpoints"):
             raise ConfigError(
                 f"{self.folder} already holds a run. Go on with it by resume=True, or give another folder: "
                 "nothing is overwritten."
@@ -225,7 +225,7 @@ class Run:
         self.sums[2] += norm.nan_to_num(
             0.0, 0.0, 0.0
         )  # infinite where fp16 overflowed: that step was skipped
-        due = config.save_every != "epoch" and state.step % config.save_every == 0
+        due = self.folder is not None and config.save_every != "epoch" and state.step % config.save_every == 0
         log = config.log_every and state.step % config.log_every == 0
         # On a CPU the sums can be read for nothing; on a GPU a NaN is noticed at the next reading.
         if self.device.type == "cpu" or due or log or self.signals.received:
@@ -317,13 +317,11 @@ class Run:
         else:
             self._bring_home()
         if self.folder is not None and self.is_main and hasattr(self.plain_model, "save_pretrained"):
-            partial = self.folder / ".saving-best"
-            shutil.rmtree(partial, ignore_errors=True)
-            with engine.own_forward(self.plain_model):  # Accelerate's wrapper does not belong in a file
-                self.plain_model.save_pretrained(partial)
-            if (tokenizer := getattr(self.loaders, "tokenizer", None)) is not None:
-                tokenizer.save_pretrained(partial)
-            checkpoint.replace_folder(partial, self.folder / "best")
+            with checkpoint.folder_for(self.folder / "best") as partial:
+                with engine.own_forward(self.plain_model):  # Accelerate's wrapper does not belong in a file
+                    self.plain_model.save_pretrained(partial)
+                if (tokenizer := getattr(self.loaders, "tokenizer", None)) is not None:
+                    tokenizer.save_pretrained(partial)
         self.plain_model.eval()
         return self.state.rows, self.state.best
 
@@ -345,7 +343,7 @@ class Run:
         else:
             if self.state.step_in_epoch or self.config.save_every != "epoch":
                 resume.save(self)
-            where += f"Saved in {self.folder}; go on with resume=True."
+            where += f"Saved in {self.folder}; go on with resume=True (--resume on the command line)."
         self._bring_home()
         error = engine.Interrupted(where)
         error.signal_number = number

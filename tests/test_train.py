@@ -287,6 +287,10 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path):
     assert comparable(found) == comparable(expected) and same(weights(model), weights(whole))
 
 
+def test_a_run_without_a_folder_saves_nothing_however_often_it_would():
+    assert len(fit(tiny.model(), tiny.loaders(), config(save_every=2))) == 2
+
+
 def test_a_finished_run_resumes_to_its_result(tmp_path):
     settings = config(folder=str(tmp_path / "run"))
     model = tiny.model()
