@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import importlib
 import inspect
 import json
@@ -46,16 +47,41 @@ def main(argv: list[str] | None = None) -> int:
         print(f"kolab: there is no command {argv[0]!r}.{hint}\n\n{USAGE}", end="", file=sys.stderr)
         return 2
     try:
-        return commands[argv[0]](argv[1:])
+        code = commands[argv[0]](argv[1:])
+        sys.stdout.flush()  # here, where a full disk can still be explained
+        return code
     except KolabError as error:
-        print(f"kolab: {error}", file=sys.stderr)
+        _say(f"kolab: {error}")
         return 1
     except KeyboardInterrupt as stop:
-        print(f"\nkolab: {stop or 'stopped'}", file=sys.stderr)
+        _say(f"\nkolab: {str(stop) or 'stopped'}")
         return 128 + int(getattr(stop, "signal_number", 2))
     except BrokenPipeError:  # the reader (head, less) has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _no_more_output()
         return 0
+    except OSError as error:
+        cure = _CURES.get(error.errno)
+        if cure is None:
+            raise
+        _no_more_output()  # it may be what cannot be written
+        _say(f"kolab: {error}. {cure}")
+        return 1
+
+
+_CURES = dict.fromkeys(
+    (errno.ENOSPC, errno.EDQUOT),
+    "Free some space. What was saved is whole: a training goes on with --resume.",
+) | dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Give a folder that can be written to.")
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # the log that it goes to may lie on the full disk
+        print(text, file=sys.stderr, flush=True)
+
+
+def _no_more_output() -> None:
+    """Python would try again to write what is left when it exits, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser(command: str, about: str):
@@ -98,7 +124,7 @@ def _train(argv: list[str]) -> int:
 
 def _study(recipe: Any, name: str, quick: bool) -> int:
     from kolab import doctor, processes, studies
-    from kolab.checkpoint import write_text
+    from kolab.checkpoint import locked, write_text
     from kolab.report import keep_recipe
 
     if processes.launched()[1] > 1:
@@ -110,8 +136,9 @@ def _study(recipe: Any, name: str, quick: bool) -> int:
     recipe = kind.trimmed(recipe) if quick else recipe
     keep_recipe(recipe)
     folder = Path(recipe.train.folder)
-    text = f"# {name}\n\n{kind.report(*kind.run(recipe, folder, recipe.train.resume))}"
-    write_text(folder / "report.md", text)
+    with locked(folder):  # two at once would measure each row twice
+        text = f"# {name}\n\n{kind.report(*kind.run(recipe, folder, recipe.train.resume))}"
+        write_text(folder / "report.md", text)
     print(f"\n{text}\nSaved in {folder}{' (trimmed: the numbers mean little)' * quick}.")
     return 0
 

@@ -18,6 +18,7 @@ from kolab.errors import ConfigError, DataError
 from kolab.metrics import bootstrap_interval
 from kolab.model import count_parameters
 from kolab.recipe import Recipe
+from kolab.studies import ROWS
 from kolab.train import History, Predictions, evaluate, predict
 
 
@@ -76,8 +77,8 @@ def score_text(found: Mapping[str, Any], split: str) -> str:
 def keep_recipe(recipe: Recipe) -> None:
     """Writes recipe.yaml into the run's folder; refuses to resume a run that was started with another recipe."""
     path, settings = Path(recipe.train.folder) / "recipe.yaml", dataclasses.asdict(recipe)
-    if path.is_file():
-        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if path.is_file() and (recipe.train.resume or _has_begun(path.parent)):
+        before = _recipe_of(path)
         parts = ("data", "model", "loss", "study")  # what `train` says is compared by fit
         other = [part for part in parts if before.get(part, settings[part]) != settings[part]]
         if recipe.study.batches and before["train"] | {"resume": None} != settings["train"] | {
@@ -90,13 +91,24 @@ def keep_recipe(recipe: Recipe) -> None:
                 "or give another folder."
             )
         return
+    with checkpoint.locked(path.parent):  # another run's recipe stays, also before its first checkpoint
+        checkpoint.write_text(path, yaml.safe_dump(settings, allow_unicode=True, sort_keys=False))
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether a folder holds something that was trained: a run's checkpoints, or a study's rows."""
+    return bool(checkpoint.listed(folder / "checkpoints")) or (folder / ROWS).is_file()
+
+
+def _recipe_of(path: Path) -> dict[str, Any]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return found | {"train": dict(found["train"])}
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, ValueError) as error:
         raise ConfigError(
-            f"{path.parent} cannot be written to: {error}. Give a --folder that can."
+            f"{path} is damaged, so nobody knows whether this is the same recipe: {str(error).splitlines()[0]}. "
+            "If it is, delete that file and go on with --resume."
         ) from error
-    checkpoint.write_text(path, yaml.safe_dump(settings, allow_unicode=True, sort_keys=False))
 
 
 def write_report(prepared, history: History, name: str) -> str:
