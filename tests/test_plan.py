@@ -87,7 +87,10 @@ def test_the_plan_of_a_study_names_its_encoders_and_all_its_trainings():
     text = plan.of_study(
         dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, folder="r")), "k"
     )
-    assert "trainings  4 (a study of kind kfold, 1 seeds)" in text and f"model      {ENCODER}, mean" in text
+    assert "trainings  4, a study of kind kfold; seeds: 1" in text and f"model      {ENCODER}, mean" in text
     assert (
-        "steps      at most" in text and "takes      at most about" in text and "at most 48 of them" in text
+        "steps      at most" in text
+        and "takes      at most about" in text
+        and "at most 48 of them" in text
+        and "effective batch 8, 16\n" in text
     )
