@@ -20,13 +20,15 @@ def main(argv: list[str]) -> int:
             data=dataclasses.replace(recipe.data, rows=64),
             train=dataclasses.replace(recipe.train, epochs=1),
         )
-    from kolab import doctor, processes
+    from kolab import doctor, processes, resume
     from kolab.plan import of_training
     from kolab.recipe import merge_adapter, prepare
     from kolab.report import keep_recipe, write_report
     from kolab.train import fit
 
     doctor.quieten()
+    if not recipe.train.resume:
+        resume.refuse_to_overwrite(Path(recipe.train.folder))  # fit would, when all has been loaded
     prepared = prepare(recipe)
     main_process = processes.launched()[0] == 0
     if main_process:

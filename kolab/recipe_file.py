@@ -64,6 +64,8 @@ def parse_recipe(argv: list[str]) -> tuple[Any, str]:
         given = [f"--{key}={_text(value)}" for key, value in _leaves(content)]
         argv = given + argv[: at - 1] + argv[at + 1 :]
     argv = _spelt_out(argv)
+    if argv and not argv[0].startswith("-"):
+        raise ConfigError(f"What is {argv[0]!r}? A recipe is given as `--config {argv[0]}`.")
     for word in argv:
         key = word[2:].split("=")[0]
         if word.startswith("--") and key not in fields and key not in ("help", "folder", "resume", "config"):

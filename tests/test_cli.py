@@ -73,6 +73,7 @@ def test_a_second_run_into_the_folder_is_refused_and_nothing_changes(run):
     before = {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file() and p.name != ".lock"}
     done = kolab("train", "--config", "emotions_full", *QUICK, cwd=run.parent.parent)
     assert done.returncode == 1 and "already holds a run" in done.stderr and "Traceback" not in done.stderr
+    assert "(--resume)" in done.stderr and not done.stdout, "before anything was loaded"
     other = [*QUICK, "--resume", "--data.seed", "5"]
     done = kolab("train", "--config", "emotions_full", *other, cwd=run.parent.parent)
     assert done.returncode == 1 and "another recipe: data differ" in done.stderr
@@ -163,7 +164,8 @@ def test_every_recipe_is_whole_and_says_what_it_is_for(path):
     recipe, name = parse_recipe(["--config", path.name])
     assert name == path.stem and recipe.train.folder == f"runs/{name}"
     head = path.read_text(encoding="utf-8")
-    assert head.startswith(f"# {name}: ") and "# Needs:" in head and "# Takes:" in head
+    assert head.startswith(f"# {name}: ")
+    assert all(f"# {word}:" in head for word in ("Repeats", "Needs", "Takes")) and "--quick" in head
 
 
 def test_a_recipe_that_is_no_yaml_is_named(tmp_path):

@@ -70,6 +70,7 @@ def nothing_is_loaded(monkeypatch):
         ),
         ("--config mine/emotions_full.yaml", "There is no recipe 'mine/emotions_full.yaml'"),
         ("--config=emotions_full --train.epochz 3", "Did you mean 'train.epochs'"),
+        ("emotions_full.yaml --epochs 3", "A recipe is given as `--config emotions_full.yaml`"),
         ("--study.kind batchs", "Did you mean 'batches'"),
         ("--model.adapter lora", "Did you mean 'LoRA'"),
         ("--model.adapter prefix", "a prefix cannot be merged into the weights"),
