@@ -104,7 +104,7 @@ def measure(model: nn.Module, loaders: Any, config: Any, loss: nn.Module) -> Cos
             forward_backward(timed[0])  # the gradients of a window's first micro-batches lie there already
         held = sum(allocations.held(trial, optimizer).values())
         widest = batch_of(batches[-1])
-        peak = allocations.peak_of(lambda: (forward_backward(widest), update()))
+        peak = allocations.peak_of(lambda: (forward_backward(widest), update()), device)
         seconds, updates = [], []
         for batch in timed:
             seconds.append(_clock(lambda batch=batch: forward_backward(batch), device))
