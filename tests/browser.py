@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pylopdf_fonts_ko
 
 if TYPE_CHECKING:  # not needed where only the quick tests are run
-    from playwright.sync_api import Browser, Locator, Page, Playwright
+    from playwright.sync_api import BrowserContext, Locator, Page, Playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 SCREENSHOTS = ROOT / "build" / "screenshots"
@@ -44,17 +44,17 @@ window.kolab = {
       if (change.name === 'executionCount' && change.newValue) this.done.add(m);
     });
   },
+  outputs(model) { return Array.from({length: model.outputs?.length ?? 0}, (_, place) => model.outputs.get(place)); },
   errors() {
-    return this.cells().filter(c => c.model.type === 'code').flatMap(c => c.model.outputs.toJSON())
-      .filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue);
+    return this.cells().flatMap(c => this.outputs(c.model)).filter(o => o.type === 'error')
+      .map(o => o.toJSON()).map(o => o.ename + ': ' + o.evalue);
   },
   ended() { return this.done.size === this.code.length || this.errors().length > 0; },
   read() {
     return this.cells().map((cell, number) => {
       cell.node.dataset.number = number;
-      const model = cell.model, code = model.type === 'code';
-      return {number, code, source: model.sharedModel.getSource(), tags: model.getMetadata('tags') || [],
-              outputs: code ? model.outputs.toJSON() : []};
+      return {number, code: cell.model.type === 'code', source: cell.model.sharedModel.getSource(),
+              outputs: this.outputs(cell.model).map(o => Object.keys(o.data))};
     });
   },
   async go(number) {
@@ -163,33 +163,37 @@ class Lab:
                 self.process.wait()
 
 
-def start_chromium(playwright: Playwright, folder: Path) -> Browser:
-    """Debian's Chromium without a screen. It gets the course's Hangul font, or pages on a bare machine hold boxes."""
+def start_chromium(playwright: Playwright, folder: Path) -> BrowserContext:
+    """Debian's Chromium without a screen. It gets the course's Hangul font, or pages on a bare machine hold boxes.
+
+    All lessons are opened in one window, so that JupyterLab's own code is fetched and read once.
+    """
     fonts = folder / "fonts"
     fonts.mkdir(parents=True)
     shutil.copy(pylopdf_fonts_ko.sans_path(), fonts)
     path = shutil.which("chromium")
     assert path, "Chromium is not here: apt-get install chromium"
     environment = {**os.environ, "XDG_DATA_HOME": str(folder), "HOME": str(folder)}
-    return playwright.chromium.launch(executable_path=path, args=list(FLAGS), env=environment)
+    browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS), env=environment)
+    window = browser.new_context(viewport={"width": 1360, "height": 900}, locale="en-GB")
+    window.set_default_timeout(WAIT)
+    window.add_init_script(HELPERS)
+    return window
 
 
 class Lesson:
     """A notebook that is open in the browser."""
 
-    def __init__(self, browser: Browser, lab: Lab, name: str):
+    def __init__(self, window: BrowserContext, lab: Lab, name: str):
         self.lab, self.name = lab, name
-        self.context = browser.new_context(viewport={"width": 1360, "height": 900}, locale="en-GB")
-        self.context.set_default_timeout(WAIT)
-        self.context.add_init_script(HELPERS)
-        self.page: Page = self.context.new_page()
+        self.page: Page = window.new_page()
         self.page.goto(lab.address(name))
         self.wait("window.kolab?.ready()")
 
     def wait(self, condition: str, argument: Any = None) -> None:
         """Until a condition holds in the page; a picture of the window is kept when it never does."""
         try:
-            self.page.wait_for_function(condition, arg=argument)
+            self.page.wait_for_function(condition, arg=argument, polling=100)
         except Exception:
             self.shoot("stuck")
             raise
@@ -199,7 +203,7 @@ class Lesson:
         try:
             self.shoot("end")
         finally:
-            self.context.close()
+            self.page.close()
             self.lab.end_kernels()
 
     # ---- what a learner does
@@ -240,13 +244,16 @@ class Lesson:
         self.page.keyboard.press("Control+A")
         self.page.keyboard.insert_text(code)
         self.page.keyboard.press("Escape")
-        assert self.read()[number]["source"] == code
+        assert self.source(number) == code
 
     # ---- what a learner sees
 
-    def read(self) -> list[dict]:
-        """Number, kind, source, tags and outputs of every cell."""
+    def read(self) -> list[dict[str, Any]]:
+        """Number, kind, source and the outputs' MIME types of every cell."""
         return self.page.evaluate("window.kolab.read()")
+
+    def source(self, number: int) -> str:
+        return self.read()[number]["source"]
 
     def find(self, code: str, after: int = -1) -> int:
         """The number of the first code cell that contains `code`."""
