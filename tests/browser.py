@@ -25,7 +25,7 @@ FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-# Milliseconds that an answer, or a whole lesson, may take on the slowest and busiest machine; nothing is measured by it.
+# Milliseconds that an answer, or a whole lesson, may take on a slow and busy machine; nothing is measured by them.
 WAIT, LESSON = 300_000, 1_800_000
 ADDRESS = re.compile(r"http://localhost:(\d+)/lab\S*\?token=(\w+)")
 
