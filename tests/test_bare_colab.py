@@ -22,9 +22,9 @@ from nbclient.exceptions import CellExecutionError
 ROOT = Path(__file__).resolve().parent.parent
 LIST = (ROOT / "tests" / "colab_versions.txt").read_text(encoding="utf-8")
 COLAB = dict(line.split("==") for line in LIST.splitlines() if not line.startswith("#"))
-NO_NETWORK = {
-    name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "all_proxy")
-}  # nothing listens
+NO_NETWORK = dict.fromkeys(
+    ("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9"
+)  # nothing listens
 # Loaded by every Python that is started. Only pip may connect; what else tries is written down and fails.
 GUARD = """\
 import os, sys
