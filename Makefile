@@ -2,7 +2,7 @@
 #
 #   LAB_ARGS="--no-browser --port=8899"   options for JupyterLab             make lab
 #   NB="02 04"                            only lessons whose names begin so  make notebooks, make test-notebooks
-#   REPO=owner/name                       the course's public address        make notebooks
+#   REPO=owner/name BRANCH=main           the course's public address        make notebooks
 #   JOBS=4                                how many tests run at once
 #   PYTHON=python3.12                     the Python that the virtual environment is made with
 
@@ -10,6 +10,7 @@ PYTHON   ?= python3
 JOBS     ?= 2
 NB       ?=
 REPO     ?=
+BRANCH   ?= main
 LAB_ARGS ?=
 
 VENV   := .venv
@@ -56,8 +57,11 @@ test-notebooks: $(READY)  ## the notebooks alone, trimmed
 test-slow: $(SLOW)  ## what is too slow for `make test`: a browser, killed runs, other versions, a clock
 	$(PYTEST) -m slow
 
+# With REPO, a lesson whose code is as it was gets its badge and its default source, and is not run again.
+notebooks: export REPO := $(REPO)
+notebooks: export BRANCH := $(BRANCH)
 notebooks: $(READY)  ## build the notebooks from notebooks/source and run them in full
-	$(BIN)/python notebooks/build.py $(NB) $(if $(REPO),--repo $(REPO))
+	$(BIN)/python notebooks/build.py $(NB) $(if $(REPO),--repo "$$REPO" --branch "$$BRANCH")
 
 results: $(READY)  ## write figures and recorded results into the README
 	$(BIN)/python docs/readme.py
