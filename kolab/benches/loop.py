@@ -116,4 +116,5 @@ def _meta(reviews: int, repeats: int, found: list[dict], started: dict) -> dict[
         "a loop does before its first batch; of (a), and ratios: medians of the rounds' own ratios (lowest–highest)",
         "peak MiB": "of the process, beyond the loaded model, in its first epoch (on a GPU, torch's allocator)",
         "weights": "after an epoch, number by number against (a)'s",
+        "on a GPU": "measured" if device.type == "cuda" else "not measured: there is none here",
     }  # fmt: skip
