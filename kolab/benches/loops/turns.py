@@ -50,6 +50,8 @@ def _quietly() -> None:
     from kolab import doctor
 
     doctor.quieten()
+    # A loader's workers are to start as they do in any program, not as this process did: that takes seconds.
+    multiprocessing.set_start_method(None, force=True)
 
 
 def begin(way: str, reviews: int) -> None:
