@@ -107,7 +107,8 @@ def _doctor(argv: list[str]) -> int:
 def _benches() -> list[str]:
     import kolab.benches
 
-    return sorted(module.name for module in pkgutil.iter_modules(kolab.benches.__path__))
+    found = pkgutil.iter_modules(kolab.benches.__path__)
+    return sorted(module.name for module in found if not module.ispkg)  # a package holds parts of benches
 
 
 def _bench(argv: list[str]) -> int:
