@@ -116,9 +116,13 @@ def progress() -> None:
 
 
 def setup() -> None:
-    """Check what a lesson needs (versions, device, data, font), mend what can be mended, and say how it stands."""
+    """Check what a lesson needs (versions, device, data, font), mend what can be mended, and say how it stands.
+
+    Raises SetupError when the kernel has to be restarted first.
+    """
     from kolab import doctor
 
+    doctor.nothing_stale()
     doctor.quieten()
     findings = doctor.examine()
     signs = {"ok": ("✓", GREEN), "note": ("·", GREY), "bad": ("✗", RED)}

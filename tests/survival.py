@@ -56,9 +56,9 @@ def kolab(folder: str, *words: str) -> int:
     return cli.main(list(words))
 
 
-def pretraining(folder: str, corpus: str, resume: bool = False) -> None:
-    """Some thirty steps with three evaluations."""
-    shape = {"vocabulary": 400, "layers": 1, "width": 16, "heads": 2, "positions": 48, "max_length": 32}
+def pretraining(folder: str, corpus: str, tokenizer: str, resume: bool = False) -> None:
+    """Some ten steps with three evaluations. (A tokenizer of its own would be another one by its last digits.)"""
+    shape = {"tokenizer": tokenizer, "layers": 1, "width": 16, "heads": 2, "positions": 48, "max_length": 32}
     plan = {"tokens": 6000, "batch_tokens": 512, "evaluations": 3, "lr": 3e-3, "precision": "fp32"}
     made = PretrainConfig(corpus=corpus, folder=folder, device="cpu", **shape, **plan)
     pretrain(made, resume=resume, progress=False)
