@@ -79,7 +79,8 @@ class Colab:
         self.run("-m", "pip", "install", "-q", "--no-deps", "--no-compile", f"torch=={torch}")
         uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
         others = [f"{name}=={version}" for name, version in (COLAB | {"torch": torch}).items()]
-        call(uv, "pip", "install", "-q", "--python", self.python, "ipykernel", *others)
+        # pandas is not on the list: the newest that accepts the list's matplotlib
+        call(uv, "pip", "install", "-q", "--python", self.python, "ipykernel", "pandas[plot]", *others)
         self.run("-m", "ipykernel", "install", "--prefix", place / "kernel", "--name", "bare")
 
     def run(self, *arguments) -> str:
