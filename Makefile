@@ -45,7 +45,7 @@ lab: $(READY)  ## open the course in JupyterLab
 	  options="$$options --no-browser"; \
 	  echo "There is no display here. Open the address that JupyterLab prints below in a browser."; \
 	fi; \
-	exec $(BIN)/jupyter lab $$options $(LAB_ARGS) notebooks/00_start_here.ipynb
+	exec $(BIN)/jupyter lab $$options --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB_ARGS)
 
 test: test-unit test-notebooks  ## unit tests, then both editions of every notebook, trimmed
 

@@ -158,7 +158,7 @@ def fit(
     loss = loss or default_loss(loaders["train"])
     evaluator = evaluator or functools.partial(evaluate, loss=loss, metrics=metrics)
     with Run(model, loaders, config, loss, evaluator) as run:
-        model, optimizer, accelerator = run.model, run.optimizer, run.accelerator
+        model, optimizer, accelerator = run.model, run.stepper, run.accelerator
         for _ in run.epochs():  # a resumed run begins where it was stopped
             for window in run.windows():  # the micro-batches of one optimizer step
                 weight = run.weight_of(window)  # of all, on all processes: known before the first backward
