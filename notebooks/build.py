@@ -25,13 +25,12 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+from colab_link import branch_name, repository, without_link, write_link
 from nbconvert.preprocessors import TagRemovePreprocessor
 
 NOTEBOOKS = Path(__file__).resolve().parent
 LEFT_OUT = {"learner": "solution", "solutions": "exercise"}  # edition → the tag it does not show
 WIDGET = "application/vnd.jupyter.widget-view+json"
-BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
-ASK_FOR_SOURCE = 'os.environ.get("KOLAB_SOURCE", "")'  # in the set-up cell; --repo writes a default into it
 
 
 def sources(names: list[str] | None = None) -> list[Path]:
@@ -55,7 +54,7 @@ def assemble(source: Path, edition: str, repo: str = "", branch: str = "main") -
     remover = TagRemovePreprocessor(remove_cell_tags={LEFT_OUT[edition]})
     notebook, _ = remover.preprocess(notebook, {})
     if repo:
-        _write_address(notebook, target(source, edition), repo, branch)
+        write_link(notebook, target(source, edition).relative_to(NOTEBOOKS.parent).as_posix(), repo, branch)
     seen: dict[str, int] = {}
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict(
@@ -80,45 +79,10 @@ def assemble(source: Path, edition: str, repo: str = "", branch: str = "main") -
     return notebook
 
 
-def address(text: str) -> str:
-    """A repository's `owner/name` as GitHub allows it; empty for "none". Raises ArgumentTypeError with the cure."""
-    if text == "none":
-        return ""
-    found = re.fullmatch(r"(?:[a-z+]+://|git@)?(?:www\.)?github\.com[/:]([\w.-]+/[\w.-]+?)(?:\.git)?/?", text)
-    if found:
-        raise argparse.ArgumentTypeError(f"wants owner/name, not an address: write {found[1]} for {text}")
-    good = re.fullmatch(r"[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*/(?!\.{1,2}$)[a-zA-Z0-9._-]+", text)
-    if not good or text.endswith(".git"):
-        raise argparse.ArgumentTypeError(
-            f"wants owner/name of a repository on GitHub, such as jupyter/notebook, not {text!r}"
-        )
-    return text
-
-
-def branch_name(text: str) -> str:
-    """A branch that can stand in an address. Raises ArgumentTypeError."""
-    if not re.fullmatch(r"[a-zA-Z0-9_][a-zA-Z0-9._/-]*", text):
-        raise argparse.ArgumentTypeError(f"wants the name of a branch, such as main, not {text!r}")
-    return text
-
-
 def address_on_disk(path: Path) -> tuple[str, str]:
     """Repository and branch that a built notebook carries; ("", "main") without."""
     about = nbformat.read(path, as_version=4).metadata.get("kolab", {}) if path.is_file() else {}
     return about.get("repo", ""), about.get("branch", "main")
-
-
-def _write_address(notebook: nbformat.NotebookNode, path: Path, repo: str, branch: str) -> None:
-    """Put the 'Open in Colab' badge under the title, and the repository into the set-up cell as the default source."""
-    inside = path.relative_to(NOTEBOOKS.parent).as_posix()
-    link = f"https://colab.research.google.com/github/{repo}/blob/{branch}/{inside}"
-    badge = nbformat.v4.new_markdown_cell(
-        f"[![Open in Colab]({BADGE})]({link})", metadata={"tags": ["colab"]}
-    )
-    notebook.cells.insert(1, badge)
-    setup = next(c for c in notebook.cells if "setup" in c.metadata.get("tags", []))
-    address = f"git+https://github.com/{repo}" + ("" if branch == "main" else f"@{branch}")
-    setup.source = setup.source.replace(ASK_FOR_SOURCE, f'os.environ.get("KOLAB_SOURCE", "{address}")')
 
 
 def execute(notebook: nbformat.NotebookNode, *, quick: bool, timeout: int, threads: int | None) -> None:
@@ -239,16 +203,11 @@ def _keep_outputs(notebook: nbformat.NotebookNode, path: Path) -> bool:
         return False
     old = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
     new = [c for c in notebook.cells if c.cell_type == "code"]
-    if [_without_address(c) for c in old] != [_without_address(c) for c in new]:
+    if [without_link(c.source) for c in old] != [without_link(c.source) for c in new]:
         return False
     for cell, before in zip(new, old):
         cell.outputs, cell.execution_count = before.outputs, before.execution_count
     return True
-
-
-def _without_address(cell: nbformat.NotebookNode) -> str:
-    """A cell's code as it is without the address that --repo writes."""
-    return re.sub(r'(?<=os\.environ\.get\("KOLAB_SOURCE", ")git\+https://github\.com/[^"]+', "", cell.source)
 
 
 def build(source: Path, edition: str, options: argparse.Namespace) -> str:
@@ -298,7 +257,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--edition", choices=LEFT_OUT, action="append", help="only this edition")
     parser.add_argument(
         "--repo",
-        type=address,
+        type=repository,
         help="owner/name on GitHub: writes the Colab badge and the default source, and runs only what else has changed",
     )
     parser.add_argument(

@@ -27,7 +27,8 @@ def course(tmp_path):
     (tmp_path / "notebooks" / "solutions").mkdir(parents=True)
     (tmp_path / "notebooks" / "source").mkdir()
     for name in (
-        "Makefile", "pyproject.toml", "constraints.txt", "notebooks/build.py", "notebooks/source/00_start_here.py",
+        "Makefile", "pyproject.toml", "constraints.txt", "notebooks/build.py", "notebooks/colab_link.py",
+        "notebooks/source/00_start_here.py",
         "notebooks/00_start_here.ipynb", "notebooks/solutions/00_start_here.ipynb",
     ):  # fmt: skip
         shutil.copy(ROOT / name, tmp_path / name)
