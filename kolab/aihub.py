@@ -5,6 +5,7 @@ or a zip archive, whose entry names may be CP949 (Windows) or decomposed Unicode
 nothing is ever unpacked to disk. What the records hold is judged in :mod:`kolab.auditing`.
 """
 
+import contextlib
 import json
 import unicodedata
 import zipfile
@@ -28,6 +29,7 @@ FEATURES = Features(
     | {"Aspects": [{field: Value("string") for field in ASPECT_FIELDS}]}
 )
 
+_MOST = 2**28  # bytes that one entry of an archive may unpack to; a file of the corpus has some 100,000
 _WHERE = (
     "Give the folder of the unpacked corpus (for example '.../SNS/04. IT기기'), one of its .json files, "
     "or a .zip archive that holds them."
@@ -121,27 +123,51 @@ def _read_folder(folder: Path) -> Iterator[File]:
 
 
 def _read_zip(path: Path) -> Iterator[File]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {_entry_name(info): info for info in archive.infolist()}
-            outside = next((name for name in entries if _climbs(name)), None)
-            if outside is not None:  # nothing is unpacked here, but somebody might do it next
-                raise DataError(
-                    f"{path}: the entry {outside!r} points outside of its folder. Do not use that file."
-                )
-            names = sorted(
-                name for name in entries if name.lower().endswith(".json") and not _is_clutter(name)
+    with unzipping(path):
+        archive = zipfile.ZipFile(path)
+    with archive:
+        entries = {_entry_name(info): info for info in archive.infolist()}
+        outside = next((name for name in entries if _climbs(name)), None)
+        if outside is not None:  # nothing is unpacked here, but somebody might do it next
+            raise DataError(
+                f"{path}: the entry {outside!r} points outside of its folder. Do not use that file."
             )
-            if not names:
-                raise DataError(f"{path}: no .json file in this archive. {_WHERE}")
-            for name in names:
-                yield parse(archive.read(entries[name]), f"{path.name}/{name}")
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        names = sorted(name for name in entries if name.lower().endswith(".json") and not _is_clutter(name))
+        if not names:
+            raise DataError(f"{path}: no .json file in this archive. {_WHERE}")
+        for name in names:
+            if entries[name].file_size > _MOST:
+                raise DataError(
+                    f"{path}: {name!r} would take {entries[name].file_size:,} bytes in memory; the corpus's files have "
+                    "less than a million. Do not use that file, or unpack it yourself and give the folder."
+                )
+            if entries[name].flag_bits & 1:
+                raise DataError(
+                    f"{path}: {name!r} asks for a password. Unpack it yourself and give the folder."
+                )
+            with unzipping(path):
+                content = archive.read(entries[name])
+            yield parse(content, f"{path.name}/{name}")
+
+
+@contextlib.contextmanager
+def unzipping(path: Path) -> Iterator[None]:
+    """Whatever goes wrong with an archive in this block becomes a DataError that names it.
+
+    Damaged bytes can make zipfile and its decompressors raise nearly anything (zlib.error, LZMAError, struct.error, …).
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:  # the disk's fault; without a number it is a decompressor's complaint
+            raise
         raise DataError(f"{path}: not a complete zip archive ({error}). Download it again.") from error
-    except RuntimeError as error:  # zipfile says so when a password is needed
+    except (NotImplementedError, RuntimeError) as error:  # a way of packing that zipfile has not
         raise DataError(
-            f"{path}: the archive cannot be read ({error}). Unpack it yourself and give the folder."
+            f"{path}: the archive cannot be read ({error}). Unpack it and give the folder, or download it again."
         ) from error
+    except Exception as error:
+        raise DataError(f"{path}: not a complete zip archive ({error}). Download it again.") from error
 
 
 def _entry_name(info: zipfile.ZipInfo) -> str:
