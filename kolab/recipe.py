@@ -1,6 +1,7 @@
 """A recipe: everything one training needs, as dataclasses that a YAML file or the command line fills."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,10 @@ class ModelConfig:
 
     Where the folder is a run, or holds a saved classifier, training goes on with that, head and all; its labels have to
     be the data's, its pooling and head those of the recipe.
+
+    adapter: what of it is trained (see `kolab.lora.adapt`): full, LoRA, DoRA, rsLoRA, IA3 or head only. rank, alpha: of
+    the LoRA family; alpha is 2 · rank where it is not given. A trained adapter is merged: the run's `best` holds an
+    ordinary classifier, and `adapter` what was trained, alone, as peft saves it.
     """
 
     encoder: str = "kolab-mini"
@@ -78,6 +83,9 @@ class ModelConfig:
     pooling: str = "mean"
     head: str = "linear"
     dropout: float = 0.1
+    adapter: str = "full"
+    rank: int = 8
+    alpha: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +169,7 @@ class Prepared:
     model: Any
     tokenizer: Any
     loss: torch.nn.Module
+    trained: tuple[int, int]  # parameters: those that train, and those that the model uses
 
     @property
     def labels(self) -> list[str]:
@@ -210,7 +219,7 @@ def load_data(config: DataConfig):
 
 def prepare(recipe: Recipe) -> Prepared:
     """Loads what a recipe names: data, encoder, loaders, classifier, loss."""
-    from kolab import recipe_check
+    from kolab import lora, recipe_check
     from kolab.batching import make_loaders
     from kolab.encoders import read_tokenizer
     from kolab.model import Classifier, load_encoder
@@ -235,6 +244,8 @@ def prepare(recipe: Recipe) -> Prepared:
             multi_label=recipe.data.name in MULTI_LABEL,
             seed=recipe.train.seed,
         )
+    if wanted.adapter != "full":
+        model = lora.adapt(model, wanted.adapter, rank=wanted.rank, alpha=wanted.alpha)
     loaders = make_loaders(
         data,
         tokenizer,
@@ -243,7 +254,8 @@ def prepare(recipe: Recipe) -> Prepared:
         seed=recipe.train.seed,
         workers=recipe.data.workers,
     )
-    return Prepared(recipe, data, loaders, model, tokenizer, make_loss(recipe, data["train"]))
+    counts = lora.honest_count(model)
+    return Prepared(recipe, data, loaders, model, tokenizer, make_loss(recipe, data["train"]), counts)
 
 
 def make_loss(recipe: Recipe, train: Any) -> torch.nn.Module:
@@ -258,3 +270,24 @@ def make_loss(recipe: Recipe, train: Any) -> torch.nn.Module:
     if balanced:
         weight = balanced_weights(train["label"][:], len(multilabel.label_names(train)))
     return CrossEntropy(weight, recipe.loss.smoothing)
+
+
+def merge_adapter(prepared: Prepared) -> None:
+    """After a training with an adapter: `prepared.model` and the run's `best` become an ordinary classifier.
+
+    What was trained, alone, is moved into the run's folder `adapter`. Nothing happens where there was no adapter.
+    """
+    from kolab import checkpoint, lora, processes
+
+    if not hasattr(prepared.model, "merge_and_unload"):
+        return
+    folder = Path(prepared.recipe.train.folder)
+    prepared.model = lora.merged(prepared.model)
+    if processes.launched()[0] == 0:
+        partial = folder / ".saving-merged"
+        shutil.rmtree(partial, ignore_errors=True)
+        prepared.model.save_pretrained(partial)
+        prepared.tokenizer.save_pretrained(partial)
+        (folder / "best" / "README.md").unlink(missing_ok=True)  # peft's empty model card
+        checkpoint.replace_folder(folder / "best", folder / "adapter")
+        checkpoint.replace_folder(partial, folder / "best")

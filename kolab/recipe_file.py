@@ -16,7 +16,7 @@ def nearest(word: str, known: list[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-# Short spellings on the command line. --model is the encoder, or in a study the only one of its encoders.
+# Short spellings on the command line. --model is the encoder, or, in a study of several, the only one of them.
 SHORT = {"epochs": "train.epochs", "lr": "train.lr", "model": "model.encoder"}
 
 
@@ -83,9 +83,12 @@ def _spelt_out(argv: list[str]) -> list[str]:
     ['--train.lr', '3e-5', '--model.encoder=kcelectra']
     >>> _spelt_out(["--study.kind=ensemble", "--model", "kcelectra"])
     ['--study.kind=ensemble', '--study.encoders', '["kcelectra"]']
+    >>> _spelt_out(["--study.kind=kfold", "--model", "kobert"])     # compares techniques, on one encoder
+    ['--study.kind=kfold', '--model.encoder', 'kobert']
     """
     short = dict(SHORT)
-    study = any(word.startswith("--study.kind") for word in argv)
+    kinds = re.findall(r"--study\.kind[ =](\S+)", " ".join(argv))
+    study = bool(kinds) and kinds[-1] not in ("kfold", "null")
     if study:
         short["model"] = "study.encoders"
     found, listed = [], False  # listed: the value that comes next stands for a list of one

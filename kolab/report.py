@@ -1,4 +1,4 @@
-"""What a run says of itself: the plan before, the report after, and rows of predictions."""
+"""What a run says of itself when it is over: its recipe, its report, and rows of predictions."""
 
 import csv
 import dataclasses
@@ -9,51 +9,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from sklearn.metrics import f1_score
 
-from kolab import checkpoint, engine, processes
+from kolab import checkpoint, processes
 from kolab.errors import ConfigError, DataError
-from kolab.metrics import bootstrap_interval
+from kolab.metrics import bootstrap_interval, classification_metrics
 from kolab.model import count_parameters
-from kolab.recipe import Recipe
-from kolab.train import History, Predictions, evaluate, predict
-
-
-def plan(prepared, name: str) -> str:
-    """What is about to happen, in a few lines."""
-    recipe, loaders = prepared.recipe, prepared.loaders
-    train = recipe.train
-    batches = len(loaders["train"])
-    steps = -(-batches // train.accumulate)
-    device = torch.device("cpu") if train.device == "cpu" else engine.default_device()
-    sizes = ", ".join(f"{key} {len(value):,}" for key, value in prepared.data.items())
-    parameters = list(prepared.model.parameters())
-    trainable = sum(p.numel() for p in parameters if p.requires_grad)
-    return "\n".join(
-        [
-            f"recipe     {name}",
-            f"data       {recipe.data.name}: {sizes}; classes {', '.join(prepared.labels)}",
-            f"model      {recipe.model.encoder}, {recipe.model.pooling} pooling, {recipe.model.head} head; "
-            f"{trainable:,} of {sum(p.numel() for p in parameters):,} parameters trained",
-            f"steps      {min(steps * train.epochs, train.max_steps or steps * train.epochs):,} "
-            f"in {train.epochs} epochs; effective batch {recipe.data.batch_size * train.accumulate}",
-            f"precision  {engine.resolve_precision(train.precision, device)} on {device.type}",
-            f"folder     {train.folder}",
-            "",
-        ]
-    )
+from kolab.recipe import ModelConfig, Recipe
+from kolab.train import History, Predictions, default_loss, predict
 
 
 def score(model, loader) -> dict[str, Any]:
     """Loss and metrics over a loader, macro-F1's 95 % interval, and F1 by class."""
     found = predict(model, loader)
     references, names = found.references.numpy(), model.config.id2label
+    total, weight = default_loss(loader)(found.logits, found.references)
     low, high = bootstrap_interval(found.labels, references)
     single = f1_score(references, found.labels, labels=sorted(names), average=None, zero_division=0.0)
     return {
-        **evaluate(model, loader),
+        "loss": float(total / weight),
+        **{name: float(value) for name, value in classification_metrics(found.labels, references).items()},
         "f1_interval": [float(low), float(high)],
         "f1_by_class": {names[c]: float(single[c]) for c in sorted(names)},
         "rows": len(references),
@@ -114,12 +90,26 @@ def write_report(prepared, history: History, name: str) -> str:
         "",
     ]
     lines.append(score_text(score(prepared.model, prepared.loaders["test"]), "test"))
-    parts = count_parameters(prepared.model)
+    parts, wanted = count_parameters(prepared.model), prepared.recipe.model
+    if wanted.adapter != "full":
+        parts = parts.drop(columns="trainable")  # merged, all of it looks alike
+        lines += ["", _adapter_text(wanted, *prepared.trained)]
     lines += ["", "```", str(parts), "```", ""]
     text = "\n".join(lines)
     if processes.launched()[0] == 0:
         checkpoint.write_text(folder / "report.md", text)
     return text
+
+
+def _adapter_text(wanted: ModelConfig, trained: int, used: int) -> str:
+    """What was trained of the model."""
+    rank = "" if wanted.adapter in ("IA3", "head only") else f" of rank {wanted.rank}"
+    merged = (
+        ""
+        if wanted.adapter == "head only"
+        else " `adapter/` holds those alone; in `best/` they are added to the weights, as below."
+    )
+    return f"{wanted.adapter}{rank}: {trained:,} of {used:,} parameters were trained.{merged}"
 
 
 def read_texts(path: Path) -> list[str]:

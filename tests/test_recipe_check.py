@@ -65,6 +65,17 @@ def nothing_is_loaded(monkeypatch):
         ("--model.encoder /no/such/folder", "give a folder that exists"),
         ("--modle.encoder kobert", "Did you mean 'model.encoder'"),
         ("--study.kind batchs", "Did you mean 'batches'"),
+        ("--model.adapter lora", "Did you mean 'LoRA'"),
+        ("--model.adapter prefix", "a prefix cannot be merged into the weights"),
+        ("--model.adapter LoRA --model.rank 0", "model.rank is 0"),
+        ("--model.adapter LoRA --model.alpha -1", "above 0, or null for twice the rank"),
+        ("--config unsmile_ensemble --model kcelektra", "Did you mean 'kcelectra'"),
+        ("--config unsmile_ensemble --model.encoder kobert", "takes study.encoders, a list: --model kobert"),
+        ("--config unsmile_ensemble --model.pooling meen", "Did you mean 'mean'"),
+        ("--config techniques --study.encoders [kolab-mni[:3]]", "Did you mean 'kolab-mini'"),
+        ("--config emotions_kfold --study.encoders [kobert]", "Give that as model.encoder"),
+        ("--config emotions_kfold --model kobrt", "Did you mean 'kobert'"),
+        ("--config emotions_kfold --model.adapter LoRA", "a study trains all of its encoders' weights"),
     ],
 )
 def test_refused_before_anything_is_loaded(words, says, tmp_path, monkeypatch, capsys):
