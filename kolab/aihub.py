@@ -154,20 +154,20 @@ def _read_zip(path: Path) -> Iterator[File]:
 def unzipping(path: Path) -> Iterator[None]:
     """Whatever goes wrong with an archive in this block becomes a DataError that names it.
 
-    Damaged bytes can make zipfile and its decompressors raise nearly anything (zlib.error, LZMAError, struct.error, …).
+    Damaged bytes can make zipfile and its decompressors raise nearly anything (zlib.error, LZMAError, struct.error, …),
+    with any bytes in the message.
     """
     try:
         yield
-    except OSError as error:
-        if error.errno is not None:  # the disk's fault; without a number it is a decompressor's complaint
-            raise
-        raise DataError(f"{path}: not a complete zip archive ({error}). Download it again.") from error
-    except (NotImplementedError, RuntimeError) as error:  # a way of packing that zipfile has not
-        raise DataError(
-            f"{path}: the archive cannot be read ({error}). Unpack it and give the folder, or download it again."
-        ) from error
     except Exception as error:
-        raise DataError(f"{path}: not a complete zip archive ({error}). Download it again.") from error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's fault; without a number it is a decompressor's complaint
+        said = str(error) if len(str(error)) <= 200 else f"{str(error)[:200]}…"
+        if isinstance(error, RuntimeError):  # a way of packing that zipfile has not
+            raise DataError(
+                f"{path}: the archive cannot be read ({said}). Unpack it and give the folder, or download it again."
+            ) from error
+        raise DataError(f"{path}: not a complete zip archive ({said}). Download it again.") from error
 
 
 def _entry_name(info: zipfile.ZipInfo) -> str:

@@ -53,6 +53,10 @@ FOUND = {  # what has once come out as a traceback or with the wrong cure, each 
         "Download it again",
     ),
     "an entry of four gigabytes": (packed(zipfile.ZIP_DEFLATED, size=2**32 - 2), "4,294,967,294 bytes"),
+    "a name that goes on and on": (
+        packed(zipfile.ZIP_STORED, PLAIN * 80).replace(b"\6\0\0\0a.json", b"\0\x0f\0\0a.json", 1),
+        "Download it again",
+    ),
     "nothing": (b"", "fetch or unpack it again"),
     "nothing but a signature": (b"PK", "Download it again"),
 }
