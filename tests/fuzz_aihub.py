@@ -58,13 +58,7 @@ def broken(content: bytes) -> str | None:
         try:
             data, report = kl.load_aihub(path, return_report=True)
         except KolabError as error:
-            message = str(error)
-            message.encode()  # what cannot be encoded cannot be printed either
-            if name not in message:
-                return f"the message does not name the file: {message}"
-            if not message.isprintable() or len(message) > 2000:
-                return f"the message is not one readable line: {message!r}"
-            return None
+            return _unreadable(str(error), name)
         said.getvalue().encode()
         dirty = next((text for text in data["text"][:] if not text or text != clean(text)), None)
         if dirty is not None:
@@ -75,14 +69,27 @@ def broken(content: bytes) -> str | None:
             kl.load_aihub(path, strict=True)
             strict = True
         except DataError as error:
-            str(error).encode()
             strict = False
+            if complaint := _unreadable(str(error), name):
+                return complaint
         if strict != (report.dropped == 0):
             return (
                 f"strict=True {'passes' if strict else 'refuses'} although {report.dropped} rows are dropped"
             )
         left = sorted(p.name for p in Path(folder).iterdir())
         return None if left == [name] and path.read_bytes() == content else f"files were changed: {left}"
+
+
+def _unreadable(message: str, name: str) -> str | None:
+    message.encode()  # what cannot be encoded cannot be printed either
+    if name not in message:
+        return f"the message does not name the file: {message}"
+    odd = [
+        c for c in message if unicodedata.category(c) in ("Cc", "Zl", "Zp") or c in "\u202d\u202e\u2066\u2067"
+    ]
+    if odd or len(message) > 2000:
+        return f"the message is not one readable line: {message!r}"
+    return None
 
 
 def seeds() -> list[bytes]:

@@ -5,6 +5,7 @@ The slow test takes a minute at most.
 
 import importlib.util
 import io
+import json
 import os
 import subprocess
 import sys
@@ -71,6 +72,15 @@ def test_what_the_fuzzer_has_found_stays_mended(case, tmp_path):
     with pytest.raises(DataError) as error:
         kl.load_aihub(path)
     assert says in str(error.value)
+
+
+@pytest.mark.parametrize("index", ["\ud800\udfff\udfff", "1\n2", "7" * 10_000, "\u202e", {"a": "\ud800"}])
+@pytest.mark.parametrize("text", [None, "", "글\ud800" * 5_000])
+def test_a_strict_refusal_can_be_printed_whatever_the_row_holds(index, text):
+    record = {"Index": index, "RawText": text, "GeneralPolarity": "2"}
+    good = {"Index": "1", "RawText": "좋아요", "GeneralPolarity": "1"}
+    assert broken(json.dumps([good, record]).encode()) is None
+    assert broken(json.dumps([good, record | {"GeneralPolarity": text}]).encode()) is None
 
 
 @pytest.mark.parametrize("number", range(len(seeds())))
