@@ -20,9 +20,10 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .classifier_config import HEADS, POOLINGS, ClassifierConfig
-from .encoders import ENCODERS, check_finite, choose_attention, encoder_class, load_encoder, no_bars
+from .encoders import ENCODERS, choose_attention, load_encoder
 from .errors import CheckpointError, ConfigError, KolabError
 from .pooling import AttentionPooling, ClsPooling, MeanPooling, make_pooling
+from .weights import check_finite, encoder_class, no_bars
 
 __all__ = [
     "ENCODERS", "HEADS", "POOLINGS", "AttentionPooling", "Classifier", "ClassifierConfig", "ClsPooling",

@@ -44,7 +44,7 @@ def of_study(recipe: Recipe, name: str) -> str:
     from kolab.model import Classifier, load_encoder
     from kolab.multilabel import label_names
     from kolab.studies.encoders import encoder_of
-    from kolab.studies.plans import works
+    from kolab.studies.plans import effective_batches, works
 
     with contextlib.redirect_stdout(io.StringIO()):  # the study itself says what it has loaded
         splits = load_data(dataclasses.replace(recipe.data, rows=None))
@@ -76,8 +76,8 @@ def of_study(recipe: Recipe, name: str) -> str:
         [
             f"data       {recipe.data.name}: {_sizes(splits)}{of}; classes {', '.join(labels)}",
             *models,
-            f"trainings  {trainings:,} (a study of kind {recipe.study.kind}, {recipe.study.seeds} seeds)",
-            f"steps      {at_most}{steps:,} in all; {_batches(recipe)}",
+            f"trainings  {trainings:,}, a study of kind {recipe.study.kind}; seeds: {recipe.study.seeds}",
+            f"steps      {at_most}{steps:,} in all; effective batch {', '.join(map(str, effective_batches(recipe)))}",
         ],
         [_takes(recipe, seconds, largest)],
     )
@@ -92,11 +92,6 @@ def _lines(recipe: Recipe, name: str, what: list[str], takes: list[str]) -> str:
 
 def _sizes(splits: Any) -> str:
     return ", ".join(f"{split} {len(rows):,}" for split, rows in splits.items())
-
-
-def _batches(recipe: Recipe) -> str:
-    batches = recipe.study.batches or [recipe.data.batch_size * recipe.train.accumulate]
-    return f"effective batch {', '.join(map(str, batches))}"
 
 
 def _model(recipe: Recipe, encoder: str, trained: int, used: int) -> str:

@@ -28,13 +28,13 @@ from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 from kolab import checkpoint
 from kolab.batching import Loaders
 from kolab.corpus import read_corpus
-from kolab.encoders import no_bars
 from kolab.errors import CheckpointError, ConfigError, DataError
 from kolab.losses import CrossEntropy
 from kolab.masking import MaskedModel, MaskingCollator, TextsInTurns, TokenBudgetSampler, evaluate_masked
 from kolab.pretrain_config import PretrainConfig
 from kolab.tokenizer_training import save_tokenizer, train_tokenizer
 from kolab.train import History, TrainConfig, fit
+from kolab.weights import no_bars
 
 _PLAN = "pretrain.json"
 _MOST_HELD_OUT = 4000  # texts: enough for two digits of the accuracy, few enough to be evaluated often

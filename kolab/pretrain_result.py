@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kolab import checkpoint
-from kolab.encoders import no_bars
 from kolab.measure import machine
 from kolab.tokenizer_training import save_tokenizer
+from kolab.weights import no_bars
 
 if TYPE_CHECKING:
     from kolab.pretrain import Prepared

@@ -181,12 +181,16 @@ class Prepared:
 
 def find_recipe(name: str) -> Path:
     """A recipe's file: a path, or the name of one that comes with the course. Raises ConfigError, listing those."""
+    from kolab.recipe_file import nearest
+
     path = Path(name)
-    for candidate in (path, RECIPES / path.name, RECIPES / f"{path.name}.yaml"):
-        if candidate.is_file():
-            return candidate
-    known = ", ".join(sorted(p.name for p in RECIPES.glob("*.yaml")))
-    raise ConfigError(f"There is no recipe {name!r}: no such file, and the course has {known}.")
+    if path.is_file():
+        return path
+    known = sorted(p.name for p in RECIPES.glob("*.yaml"))
+    if path.parent.name in ("", "recipes") and path.with_suffix(".yaml").name in known:
+        return RECIPES / path.with_suffix(".yaml").name
+    meant = nearest(path.with_suffix(".yaml").name, known)
+    raise ConfigError(f"There is no recipe {name!r}: no such file.{meant} The course has {', '.join(known)}.")
 
 
 def load_data(config: DataConfig):

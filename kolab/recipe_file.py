@@ -11,9 +11,14 @@ from kolab.errors import ConfigError
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """' Did you mean …?' with the known word most like this one, or nothing if none is."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    """' Did you mean …?' with the known word most like this one, capitals aside, or nothing if none is.
+
+    >>> nearest("lora", ["full", "LoRA"]), nearest("x", ["full", "LoRA"])
+    (" Did you mean 'LoRA'?", '')
+    """
+    spelt = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), spelt, n=1)
+    return f" Did you mean {spelt[close[0]]!r}?" if close else ""
 
 
 # Short spellings on the command line. --model is the encoder, or, in a study of several, the only one of them.
@@ -41,6 +46,9 @@ def parse_recipe(argv: list[str]) -> tuple[Any, str]:
     parser.add_class_arguments(Recipe, None)
     fields = _fields()
     name = "kolab"
+    argv = [
+        part for word in argv for part in (word.split("=", 1) if word.startswith("--config=") else [word])
+    ]
     if "--config" in argv[:-1]:
         at = argv.index("--config") + 1
         path = find_recipe(argv[at])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kolab import checkpoint, engine, sharding
+from kolab.errors import ConfigError
 
 if TYPE_CHECKING:
     from kolab.run import Run
@@ -21,6 +22,23 @@ def settings(run: "Run") -> dict[str, Any]:
         "tokens": len(getattr(data, "tokens", [])),
     }
     return json.loads(json.dumps(values))  # as they come back from the file: a tuple as a list
+
+
+def open_folder(run: "Run") -> None:
+    """Resumes what the folder holds, or makes sure that it holds nothing that would be lost."""
+    if run.config.resume:
+        saved = checkpoint.latest(run.folder / "checkpoints")
+        if saved is not None:
+            restore(run, saved)
+        return
+    if checkpoint.listed(run.folder / "checkpoints"):
+        raise ConfigError(
+            f"{run.folder} already holds a run. Go on with it by resume=True, or give another folder: "
+            "nothing is overwritten."
+        )
+    if run.is_main:
+        text = json.dumps(settings(run), indent=1, ensure_ascii=False)
+        checkpoint.write_text(run.folder / "train.json", text)
 
 
 def save(run: "Run") -> Path | None:

@@ -30,6 +30,20 @@ def works(recipe: Recipe, splits: Any) -> list[Work]:
     return COUNTED[recipe.study.kind](recipe, splits)
 
 
+def effective_batches(recipe: Recipe) -> list[int]:
+    """The effective batches of a study's trainings, each once, the smallest first."""
+    size, wanted = recipe.data.batch_size, recipe.study
+    found = {size * recipe.train.accumulate}
+    if wanted.kind == "batches":
+        found = set(wanted.batches)
+    elif wanted.kind == "kfold":
+        found = {size * kfold.varied(recipe, variant).train.accumulate for variant in wanted.variants}
+    elif wanted.kind == "techniques":
+        chosen = [techniques.VARIANTS[name] for name in wanted.variants or techniques.VARIANTS]
+        found = {size * variant.train.get("accumulate", recipe.train.accumulate) for variant in chosen}
+    return sorted(found)
+
+
 def _rows(recipe: Recipe, splits: Any) -> int:
     return min(len(splits["train"]), recipe.data.rows or len(splits["train"]))
 
