@@ -7,6 +7,7 @@ nothing is ever unpacked to disk. What the records hold is judged in :mod:`kolab
 
 import contextlib
 import json
+import os
 import unicodedata
 import zipfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import NamedTuple
 from datasets import Features, Value
 
 from .errors import DataError
+from .user_files import on_disk
 
 FIELDS = (
     "Index", "RawText", "Source", "Domain", "MainCategory", "ProductName", "ReviewScore", "Syllable", "Word", "RDate",
@@ -50,6 +52,8 @@ def read_files(path: str | Path) -> Iterator[File]:
     Raises DataError, naming the file and the cure, when the path is missing, holds no JSON, is not UTF-8, is not valid
     JSON, or is not an array.
     """
+    if not isinstance(path, str | os.PathLike) or not str(path):
+        raise DataError(f"{path!r} is no path. {_WHERE}")
     path = _existing(Path(path))
     try:
         if path.is_dir():
@@ -60,7 +64,7 @@ def read_files(path: str | Path) -> Iterator[File]:
             yield parse(path.read_bytes(), path.name)
     except OSError as error:
         raise DataError(
-            f"{path}: cannot be read ({error.strerror or error}). Check the disk and the permissions."
+            f"{error.filename or path}: cannot be read ({error.strerror or error}). Check the disk and the permissions."
         ) from error
 
 
@@ -99,27 +103,33 @@ def parse(content: bytes, name: str) -> File:
 
 
 def _existing(path: Path) -> Path:
-    """The path as it is on disk: a name typed composed may be stored decomposed (macOS), and the other way round."""
-    for form in ("", "NFC", "NFD"):
-        candidate = Path(unicodedata.normalize(form, str(path))) if form else path
-        if candidate.exists():
-            return candidate
-    raise DataError(f"{path}: there is no such file or folder. {_WHERE}")
+    found = on_disk(path)
+    if not found.exists():
+        raise DataError(f"{path}: there is no such file or folder. {_WHERE}")
+    return found
 
 
 def _read_folder(folder: Path) -> Iterator[File]:
     paths = {
-        file.relative_to(folder).as_posix(): file
-        for file in folder.rglob("*")
-        if file.suffix.lower() == ".json"
+        file.relative_to(folder).as_posix(): file for file in _files(folder) if file.suffix.lower() == ".json"
     }
     names = sorted((unicodedata.normalize("NFC", name), name) for name in paths if not _is_clutter(name))
     if not names:
-        archives = sorted(file.name for file in folder.rglob("*.zip"))
+        archives = sorted(file.name for file in _files(folder) if file.suffix.lower() == ".zip")
         hint = f"It holds archives: unpack them, or give one of them ({archives[0]}). " if archives else ""
         raise DataError(f"{folder}: no .json file in this folder. {hint}{_WHERE}")
     for shown, name in names:
         yield parse(paths[name].read_bytes(), shown)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files under a folder. `rglob` passes over one that may not be read, and nobody would miss its rows."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for here, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(here, name) for name in names)
 
 
 def _read_zip(path: Path) -> Iterator[File]:
