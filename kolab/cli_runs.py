@@ -5,15 +5,25 @@ import contextlib
 import json
 from pathlib import Path
 
-from kolab.errors import DataError
+from kolab.errors import CheckpointError, DataError
 
 
 def _run_folder(text: str) -> Path:
-    folder = Path(text)
-    for candidate in (folder, folder / "best"):
-        if (candidate / "config.json").is_file():
-            return candidate
-    raise DataError(f"{folder} holds no trained model: neither config.json nor best/config.json is there.")
+    from kolab.recipe_check import checkpoint_of
+
+    try:
+        folder = checkpoint_of(text)
+    except (OSError, ValueError) as error:  # no permission, a name that is too long, a NUL
+        said = getattr(error, "strerror", None) or error
+        raise DataError(f"{text[:100]} cannot be looked into: {said}. Give another folder.") from error
+    if folder is None:
+        what = (
+            "an encoder, but no classifier" if (Path(text) / "config.json").is_file() else "no trained model"
+        )
+        raise DataError(
+            f"{text} holds {what}. Give the folder that `kolab train` or Classifier.save_pretrained has written."
+        )
+    return folder
 
 
 def _load(text: str):
@@ -23,7 +33,14 @@ def _load(text: str):
 
     doctor.quieten()
     folder = _run_folder(text)
-    return Classifier.from_pretrained(folder), read_tokenizer(folder)
+    model, tokenizer = Classifier.from_pretrained(folder), read_tokenizer(folder)
+    words = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > words:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has {len(tokenizer):,} tokens, the model {words:,}. They do not belong together: "
+            "save the model again, tokenizer included."
+        )
+    return model, tokenizer
 
 
 def evaluate(argv: list[str]) -> int:
@@ -46,12 +63,15 @@ def evaluate(argv: list[str]) -> int:
     folder = _run_folder(args.run)
     settings = Path(args.run) / "recipe.yaml"
     if not settings.is_file():
-        raise DataError(f"{settings} is missing: only runs of `kolab train` know their data.")
+        raise DataError(
+            f"{settings} is missing: only runs of `kolab train` know their data. Give such a run's folder."
+        )
     try:
         config = DataConfig(**yaml.safe_load(settings.read_text(encoding="utf-8"))["data"])
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise DataError(
-            f"{settings} is damaged, so the run's data are not known: {str(error).splitlines()[0]}."
+            f"{settings} is damaged, so the run's data are not known: {str(error).splitlines()[0]}. Put it right, or "
+            "train again."
         ) from error
     model, tokenizer = _load(args.run)
     rows = {args.split: load_data(config)[args.split]}
@@ -88,6 +108,10 @@ def predict(argv: list[str]) -> int:
 
     if args.out is not None and not Path(args.out).parent.is_dir():
         raise DataError(f"--out {args.out}: there is no folder {Path(args.out).parent}. Make it first.")
+    if args.out is not None and args.file and Path(args.out).absolute() == Path(args.file).absolute():
+        raise DataError(
+            f"--out {args.out} is the file that the texts come from, and would be overwritten. Give another name."
+        )
     texts = args.text or read_texts(Path(args.file))
     clean_texts = [clean(text) for text in texts]  # as the texts that the model has learned from
     blank = next((i for i, text in enumerate(clean_texts, 1) if not text), None)

@@ -14,7 +14,8 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from kolab.errors import SetupError
+from kolab.environment import flag
+from kolab.errors import ConfigError, SetupError
 
 SHOWN = (
     "torch",
@@ -38,8 +39,11 @@ def examine(data: bool = True) -> list[Finding]:
     if data:
         findings += [data_files(), *fetched()]
     findings.append(font())
-    if os.environ.get("KOLAB_QUICK", "") not in ("", "0"):
-        findings.append(Finding("note", "quick mode: everything is trimmed, so the numbers mean little"))
+    try:
+        if flag("KOLAB_QUICK"):
+            findings.append(Finding("note", "quick mode: everything is trimmed, so the numbers mean little"))
+    except ConfigError as error:
+        findings.append(Finding("bad", str(error)))
     return findings
 
 

@@ -82,6 +82,10 @@ def _tokenizer(folder: Path, config) -> PreTrainedTokenizerBase:
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer that lies beside a saved classifier. Raises CheckpointError."""
+    if not any(
+        (folder / name).is_file() for name in ("tokenizer.json", "vocab.txt", "tokenizer_config.json")
+    ):
+        raise CheckpointError(f"{folder} holds no tokenizer.json. Save the model again, tokenizer included.")
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises plain Exception

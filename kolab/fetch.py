@@ -168,6 +168,9 @@ def fetch(
     folder = folder_of(source.folder) if folder is None else Path(folder)
     show = sys.stderr.isatty() if show is None else show
     print(f"{source.title or key}. Licence: {source.licence}. {source.page}".rstrip())
+    if given is not None and not Path(given).exists():
+        takes = source.files[0].name if source.files else "the archive"
+        raise DataError(f"There is no file {given}. --from takes {takes}, or the folder that holds it.")
     if source.terms and given is None and not _all_there(source, folder):
         _agree(source, key, yes)
     try:

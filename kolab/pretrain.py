@@ -27,13 +27,14 @@ from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
 from kolab import checkpoint
 from kolab.batching import Loaders
-from kolab.corpus import read_corpus
+from kolab.corpus import check_file, read_corpus
 from kolab.errors import CheckpointError, ConfigError, DataError
 from kolab.losses import CrossEntropy
 from kolab.masking import MaskedModel, MaskingCollator, TextsInTurns, TokenBudgetSampler, evaluate_masked
 from kolab.pretrain_config import PretrainConfig
 from kolab.tokenizer_training import save_tokenizer, train_tokenizer
 from kolab.train import History, TrainConfig, fit
+from kolab.user_files import on_disk
 from kolab.weights import no_bars
 
 _PLAN = "pretrain.json"
@@ -136,6 +137,8 @@ def _open(config: PretrainConfig, resume: bool) -> Prepared:
     """The prepared run of a folder, read if it is resumed, or made."""
     folder = Path(config.folder)
     if not (folder / _PLAN).is_file():  # it is written last: without it nothing was trained
+        if config.corpus:
+            check_file(on_disk(Path(config.corpus)))  # before a folder is made for it
         with checkpoint.locked(folder), checkpoint.writing(f"the prepared corpus in {folder}"):
             _prepare(config, folder)
     elif not resume:

@@ -49,7 +49,7 @@ class DataConfig:
         if self.path is not None and self.name not in ("aihub", "aspects", *_FETCHED):
             raise ConfigError(
                 f"data.path is for corpora of your own (data.name=aihub, aspects, {', '.join(_FETCHED)}); "
-                f"{self.name} are bundled."
+                f"{self.name} are bundled. Leave it out, or name the corpus that lies there."
             )
         for name in ("batch_size", "max_length", "rows"):
             value = getattr(self, name)

@@ -31,9 +31,9 @@ def parse_recipe(argv: list[str]) -> tuple[Any, str]:
     Raises ConfigError for an unknown field (with the nearest right spelling) or a value of the wrong type.
     """
     import jsonargparse
-    import yaml
 
     from kolab.recipe import Recipe, find_recipe
+    from kolab.yaml_file import read_yaml
 
     parser = jsonargparse.ArgumentParser(
         prog="kolab train", description="Train as a recipe says.", exit_on_error=False, default_env=False
@@ -53,10 +53,7 @@ def parse_recipe(argv: list[str]) -> tuple[Any, str]:
         at = argv.index("--config") + 1
         path = find_recipe(argv[at])
         name = path.stem
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not a YAML file: {error}") from error
+        content = read_yaml(path) or {}
         if not isinstance(content, dict):
             raise ConfigError(f"{path} has to hold fields such as 'train:', not {type(content).__name__}.")
         empty = [key for key, value in content.items() if value is None and "." not in str(key)]

@@ -19,6 +19,7 @@ from kolab.model import count_parameters
 from kolab.recipe import ModelConfig, Recipe
 from kolab.studies import ROWS
 from kolab.train import History, Predictions, default_loss, predict
+from kolab.user_files import on_disk, read_columns, read_lines
 
 
 def score(model, loader) -> dict[str, Any]:
@@ -125,27 +126,21 @@ def _adapter_text(wanted: ModelConfig, trained: int, used: int) -> str:
 
 
 def read_texts(path: Path) -> list[str]:
-    """The texts of a CSV file (its column 'text') or of a text file (one a line). Raises DataError."""
-    csv.field_size_limit(2**31 - 1)  # Python's own is 131,072 characters
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            if path.suffix.lower() != ".csv":
-                texts = [line.rstrip("\r\n") for line in file if line.strip()]
-            else:
-                rows = csv.DictReader(file)
-                names = rows.fieldnames or []
-                if "text" not in names:
-                    has = f"the columns {', '.join(names)}" if names else "no columns"
-                    raise DataError(f"{path} has {has}; one of them has to be 'text'.")
-                texts = [row["text"] or "" for row in rows]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 (at byte {error.start}); save it as UTF-8 first.") from error
-    except csv.Error as error:
-        raise DataError(f"{path} is no CSV file: {error}. Save it as CSV again.") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
+    """The texts of a CSV or TSV file (its column 'text') or of a text file (one a line). Raises DataError."""
+    path = on_disk(path)
+    kind = path.suffix.lower()
+    if kind in (".json", ".jsonl", ".ndjson"):
+        raise DataError(
+            f"{path}: JSON is not read here. Give a CSV file with a column 'text', or a text file with one text a line."
+        )
+    if kind in (".csv", ".tsv"):
+        texts = [text for (text,) in read_columns(path, ["text"])]
+    else:
+        texts = [line for line in read_lines(path) if line.strip()]
     if not texts:
-        raise DataError(f"{path} holds no rows: there is nothing to predict.")
+        raise DataError(
+            f"{path} holds no rows: there is nothing to predict. Check that it is the right file."
+        )
     return texts
 
 

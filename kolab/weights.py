@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import inspect
 import pickle
+import re
 from pathlib import Path
 
 import torch
@@ -53,13 +54,20 @@ def read(folder: Path, config) -> PreTrainedModel:
                 **options,
             )
     except pickle.UnpicklingError as error:
+        asks = re.search(r"GLOBAL (\S+)", str(error))  # the rest of it says how to open it all the same
+        asks = f" (this one asks for {asks[1]})" if asks else ""
         raise CheckpointError(
             f"{folder / PICKLED} holds something else than tensors, or is damaged, so it was not opened: a pickled "
-            f"file can run code ({first_line(error)}). Take the model from somebody you trust, as safetensors."
+            f"file can run code{asks}. Take the model from somebody you trust, as safetensors."
         ) from error
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
+        said = (
+            "tensors of other sizes than config.json says"
+            if "mismatched" in str(error)
+            else first_line(error)
+        )
         raise CheckpointError(
-            f"{folder}: the weights cannot be read ({first_line(error)}). The file is cut short or belongs to "
+            f"{folder}: the weights cannot be read ({said}). The file is cut short or belongs to "
             "another config.json: fetch it again."
         ) from error
     missing = sorted(report["missing_keys"])
