@@ -1,7 +1,7 @@
 """JupyterLab as `make lab` starts it, in a real browser: what a learner does and sees, lesson by lesson.
 
 Lesson 00 is run in full, the others trimmed; each worker of pytest-xdist has one JupyterLab of each kind.
-About N minutes on two cores. Screenshots are left in build/screenshots.
+About six minutes on two cores. Screenshots are left in build/screenshots.
 """
 
 import base64
