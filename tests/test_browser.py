@@ -73,6 +73,7 @@ def opened(chromium, labs):
 
 def test_a_learners_first_lesson(opened):
     lesson = opened(LESSONS[0], quick=False)
+    assert f"/notebooks/{LESSONS[0]}.ipynb?token=" in lesson.lab.start  # what make lab prints
     asked = lesson.find("kl.predict(")
 
     # Predict before you run: the learner runs the first cells, chooses, and only then runs everything.
