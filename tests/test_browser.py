@@ -1,7 +1,7 @@
 """JupyterLab as `make lab` starts it, in a real browser: what a learner does and sees, lesson by lesson.
 
 Lesson 00 is run in full, the others trimmed; each worker of pytest-xdist has one JupyterLab of each kind.
-About N minutes on two cores. Screenshots are left in build/screenshots.
+About six minutes on two cores. Screenshots are left in build/screenshots.
 """
 
 import base64
@@ -73,6 +73,7 @@ def opened(chromium, labs):
 
 def test_a_learners_first_lesson(opened):
     lesson = opened(LESSONS[0], quick=False)
+    assert f"/notebooks/{LESSONS[0]}.ipynb?token=" in lesson.lab.start  # what make lab prints
     asked = lesson.find("kl.predict(")
 
     # Predict before you run: the learner runs the first cells, chooses, and only then runs everything.
