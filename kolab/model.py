@@ -90,7 +90,7 @@ class Classifier(PreTrainedModel):
 
         Returns the model in evaluation mode, dropout off, as from_pretrained does. Raises `ConfigError`.
         """
-        if not isinstance(encoder, PreTrainedModel):
+        if not isinstance(encoder, nn.Module) or not hasattr(encoder, "config"):  # a PEFT model will do too
             raise ConfigError(
                 f"encoder is a {type(encoder).__name__}; give the first of the two that load_encoder returns: "
                 "encoder, tokenizer = kl.load_encoder(…)."
