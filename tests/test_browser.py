@@ -120,7 +120,6 @@ def typing(lesson: Lesson) -> None:
     field = lesson.output(number).locator(".widget-text input")
     bars = lesson.output(number).locator(".widget-html")
     before = bars.inner_text()
-    lesson.shoot("before_typing")
     field.click()
     lesson.page.keyboard.press("Control+A")
     field.press_sequentially(COMPLAINT, delay=20)
