@@ -109,7 +109,7 @@ SIXTEEN: tuple[Technique, ...] = (
         ("best epoch, not the last",),
     ),
     Technique(
-        4, "label encoding", "레이블 인코딩", 'data.cast_column("label", ClassLabel(names=names))',
+        4, "label encoding", "라벨 인코딩", 'data.cast_column("label", ClassLabel(names=names))',
         otherwise="needed: a loss wants class numbers (lesson 1)",
     ),
     Technique(5, "GPU", "장치 설정", "model.to(device)", otherwise="time, not score (lesson 7)"),
@@ -125,7 +125,7 @@ SIXTEEN: tuple[Technique, ...] = (
         ("clipping at 0.5, not 1", "clipping at 1, not at all"),
     ),
     Technique(
-        11, "label smoothing", "레이블 스무딩", "CrossEntropy(smoothing=0.05)", ("smoothing 0.05", "smoothing 0.1"),
+        11, "label smoothing", "라벨 스무딩", "CrossEntropy(smoothing=0.05)", ("smoothing 0.05", "smoothing 0.1"),
     ),
     Technique(12, "progress bar", "진행 표시줄", "tqdm(loader)", otherwise="comfort; the score cannot change"),
     Technique(

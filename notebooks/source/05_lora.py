@@ -31,7 +31,7 @@
 #
 # | 할 수 있게 되는 것 | 시간 | 준비물 |
 # |---|---|---|
-# | LoRA를 서른 줄로 쓰고, 랭크와 알파와 B의 0이 왜 있는지 말하기 | 110분 | 4과 |
+# | LoRA를 서른 줄로 쓰고, 랭크와 알파와 B의 0이 왜 있는지 말하기 | 110분 | 4강 |
 # | peft를 쓰고, 내가 쓴 것과 똑같이 계산한다는 것을 증명하기 | | CPU면 충분 |
 # | 학습되는 것을 세고, 그것만 저장하고, 합치고, 두 과제 사이에서 갈아 끼우기 | | |
 # | 스스로를 속이지 않고 LoRA와 전체 미세 조정을 견주기 | | |
@@ -56,10 +56,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import BertConfig, BertModel
 
-ROWS, EPOCHS, RANK, ALPHA, RATE = kl.pick(full=1200, quick=64), kl.pick(full=3, quick=1), 8, 16, 4e-4
+ROWS, EPOCHS, RANK, ALPHA, RATE = kl.pick(full=1200, quick=32), kl.pick(full=3, quick=1), 8, 16, 4e-4
 reviews = kl.load_reviews()
 names = reviews["train"].features["label"].names                       # 부정, 중립, 긍정
-some = {"train": reviews["train"].shuffle(seed=0).select(range(ROWS)), "validation": reviews["validation"].select(range(kl.pick(full=320, quick=64)))}
+some = {"train": reviews["train"].shuffle(seed=0).select(range(ROWS)), "validation": reviews["validation"].select(range(kl.pick(full=320, quick=32)))}
 tokenizer = kl.load_encoder("kolab-mini")[1]
 loaders = kl.make_loaders(some, tokenizer)
 
@@ -81,7 +81,7 @@ def train(model, rate, loaders=loaders):
 # %% [markdown] tags=["ko"]
 # ## 미세 조정은 무엇을 바꿀까
 #
-# 4과에서는 가중치를 모두 움직였습니다. 얼마나, 어느 방향으로 움직였을까요? 가중치를 복사해 두고, 리뷰 일부로 전체를 미세 조정한 다음 빼 봅시다. 남는 것이 행렬마다의
+# 4강에서는 가중치를 모두 움직였습니다. 얼마나, 어느 방향으로 움직였을까요? 가중치를 복사해 두고, 리뷰 일부로 전체를 미세 조정한 다음 빼 봅시다. 남는 것이 행렬마다의
 # **차이** ΔW이고, 이 과제가 그 행렬에 가르친 것의 전부예요.
 
 # %%
@@ -758,7 +758,7 @@ kl.plots.bars({name: kl.evaluate(scaled(times), loaders.validation)["f1"] for na
 emotions = kl.load_emotions()
 feelings = emotions["train"].features["label"].names
 if kl.pick(full=False, quick=True):
-    emotions = {name: part.select(range(64)) for name, part in emotions.items()}
+    emotions = {name: part.select(range(32)) for name, part in emotions.items()}
 of_task = {"polarity": loaders, "emotions": kl.make_loaders(emotions, tokenizer)}
 
 desk = get_peft_model(kl.load_encoder("kolab-mini")[0], config_of_encoder, adapter_name="polarity")    # one base,
@@ -898,7 +898,7 @@ costs.style.format({"trains": "{:,}", "gradients and AdamW, MB": "{:.1f}", "a st
 # %% [markdown] tags=["ko"]
 # ## 그래서 얼마나 잘할까
 #
-# 먼저 공개된 수치를, 4과에서 얻은 눈으로 봅시다. 그 글은 이렇게 말합니다. LoRA의 최고 매크로 F1은 0.7369, 전체 미세 조정은 0.7380, "거의 비슷하다".
+# 먼저 공개된 수치를, 4강에서 얻은 눈으로 봅시다. 그 글은 이렇게 말합니다. LoRA의 최고 매크로 F1은 0.7369, 전체 미세 조정은 0.7380, "거의 비슷하다".
 
 # %%
 logs = {"full, 5e-5": kl.measure.recorded("published_004"), "LoRA, 5e-4": kl.measure.recorded("published_004_lora")}

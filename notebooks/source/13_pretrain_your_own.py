@@ -187,7 +187,7 @@ pd.DataFrame(steps).style.format({"cost": "{:.1f}", "missed by": "{:.1f}"}, na_r
 # %% [markdown] tags=["ko"]
 # ## 진짜 토크나이저, 그리고 ㅋㅋ, ㅠㅠ, 이모지의 운명
 #
-# `kolab/tokenizer_training.py`의 `train_tokenizer`가 바로 이것에 **바이트 폴백**(byte fallback, 2과)을 더한 것입니다. 바이트 256개도 조각으로 들어 있어서 모르는 글자가
+# `kolab/tokenizer_training.py`의 `train_tokenizer`가 바로 이것에 **바이트 폴백**(byte fallback, 2강)을 더한 것입니다. 바이트 256개도 조각으로 들어 있어서 모르는 글자가
 # 없어요. 조각을 몇 개 남길지는 여러분이 정하고, 이것은 거래입니다. 조각 하나마다 모델에 숫자 한 줄이 들고, 없는 조각 하나마다 글이 길어지니까요.
 #
 # ### 실행 전에 예상하기
@@ -403,7 +403,7 @@ kl.check("13.2", perplexity)
 # ## 2분 동안의 사전학습
 #
 # `kolab/pretrain.py`의 `pretrain`은 `kolab pretrain` 명령이 부르는 바로 그 함수입니다. 말뭉치를 읽어 토큰 id를 배열 하나에 담고, 글 일부를 따로 떼어 두고,
-# 스텝을 계획해서, 4과의 루프(`fit`)를 위의 마스킹과 함께 돌려요. 신경망은 작습니다. 128 너비의 층 네 개. 토큰 300만 개, 그러니까 글마다 스무 번쯤 읽습니다. 코어 두 개가 놀고 있다면
+# 스텝을 계획해서, 4강의 루프(`fit`)를 위의 마스킹과 함께 돌려요. 신경망은 작습니다. 128 너비의 층 네 개. 토큰 300만 개, 그러니까 글마다 스무 번쯤 읽습니다. 코어 두 개가 놀고 있다면
 # 2분쯤 걸려요. (명령줄에서 `--minutes 2`라고 하면 컴퓨터의 속도를 먼저 재고 그 시간에 맞게 계획합니다.)
 #
 # ### 실행 전에 예상하기
@@ -663,8 +663,8 @@ ax.plot(place(models["tokens"]), models["macro_f1"], "o", color=kl.plots.SKY, la
 ax.plot(place(scores.index), scores["mean"], color=kl.plots.BLUE, label="mean of the seeds")
 ax.axhline(bag, color=kl.plots.GREY, linestyle="--", label=f"bag of n-grams: {bag:.3f}")
 token_axis(ax)
-ax.set(xlabel="tokens of pre-training", ylabel="macro-F1 on unseen films", title="What pre-training buys")
-ax.annotate("none", (first, scores["mean"].iloc[0]), xytext=(7, -10), textcoords="offset points", fontsize=9, color=kl.plots.GREY)
+ax.set_xticks(place(scores.index), [f"{tokens / 1e6:g} M" if tokens else "0" for tokens in scores.index])
+ax.set(xlabel="tokens of pre-training (logarithmic, but for the 0)", ylabel="macro-F1 on unseen films", title="What pre-training buys")
 ax.legend(fontsize=9)
 figure
 
