@@ -23,6 +23,12 @@ ROOT = Path(__file__).resolve().parent.parent
 # Studies that the README shows: name → title. The others are for the lessons (`kolab results` lists all).
 TABLES: dict[str, str] = {
     "pooling": "Which pooling and head, on the bundled reviews",
+    "loop": "How long an epoch takes: six loops, taking turns",
+    "loop_profile": "Where the time of a training step goes",
+    "loop_allocator": "What it costs to give memory back after each step",
+    "loop_costs": "Tokenising and saving",
+    "loading": "Do loader workers help?",
+    "loop_mfu": "The share of the machine's matrix rate that training reaches",
 }
 # Figures: file name → solved lesson, and a piece of the code of the cell that draws it.
 FIGURES: dict[str, tuple[str, str]] = {
@@ -79,7 +85,9 @@ def markdown(frame: pd.DataFrame) -> str:
     """
 
     def cell(value: object) -> str:
-        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        if isinstance(value, float):
+            return "" if value != value else f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
+        text = "" if value is None else str(value)
         return text.replace("|", "\\|").replace("\n", " ")
 
     rows = [list(frame.columns), *frame.itertuples(index=False)]

@@ -5,7 +5,9 @@ or a zip archive, whose entry names may be CP949 (Windows) or decomposed Unicode
 nothing is ever unpacked to disk. What the records hold is judged in :mod:`kolab.auditing`.
 """
 
+import contextlib
 import json
+import os
 import unicodedata
 import zipfile
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from typing import NamedTuple
 from datasets import Features, Value
 
 from .errors import DataError
+from .user_files import on_disk
 
 FIELDS = (
     "Index", "RawText", "Source", "Domain", "MainCategory", "ProductName", "ReviewScore", "Syllable", "Word", "RDate",
@@ -28,6 +31,7 @@ FEATURES = Features(
     | {"Aspects": [{field: Value("string") for field in ASPECT_FIELDS}]}
 )
 
+_MOST = 2**28  # bytes that one entry of an archive may unpack to; a file of the corpus has some 100,000
 _WHERE = (
     "Give the folder of the unpacked corpus (for example '.../SNS/04. IT기기'), one of its .json files, "
     "or a .zip archive that holds them."
@@ -48,6 +52,8 @@ def read_files(path: str | Path) -> Iterator[File]:
     Raises DataError, naming the file and the cure, when the path is missing, holds no JSON, is not UTF-8, is not valid
     JSON, or is not an array.
     """
+    if not isinstance(path, str | os.PathLike) or not str(path):
+        raise DataError(f"{path!r} is no path. {_WHERE}")
     path = _existing(Path(path))
     try:
         if path.is_dir():
@@ -58,7 +64,7 @@ def read_files(path: str | Path) -> Iterator[File]:
             yield parse(path.read_bytes(), path.name)
     except OSError as error:
         raise DataError(
-            f"{path}: cannot be read ({error.strerror or error}). Check the disk and the permissions."
+            f"{error.filename or path}: cannot be read ({error.strerror or error}). Check the disk and the permissions."
         ) from error
 
 
@@ -97,51 +103,81 @@ def parse(content: bytes, name: str) -> File:
 
 
 def _existing(path: Path) -> Path:
-    """The path as it is on disk: a name typed composed may be stored decomposed (macOS), and the other way round."""
-    for form in ("", "NFC", "NFD"):
-        candidate = Path(unicodedata.normalize(form, str(path))) if form else path
-        if candidate.exists():
-            return candidate
-    raise DataError(f"{path}: there is no such file or folder. {_WHERE}")
+    found = on_disk(path)
+    if not found.exists():
+        raise DataError(f"{path}: there is no such file or folder. {_WHERE}")
+    return found
 
 
 def _read_folder(folder: Path) -> Iterator[File]:
     paths = {
-        file.relative_to(folder).as_posix(): file
-        for file in folder.rglob("*")
-        if file.suffix.lower() == ".json"
+        file.relative_to(folder).as_posix(): file for file in _files(folder) if file.suffix.lower() == ".json"
     }
     names = sorted((unicodedata.normalize("NFC", name), name) for name in paths if not _is_clutter(name))
     if not names:
-        archives = sorted(file.name for file in folder.rglob("*.zip"))
+        archives = sorted(file.name for file in _files(folder) if file.suffix.lower() == ".zip")
         hint = f"It holds archives: unpack them, or give one of them ({archives[0]}). " if archives else ""
         raise DataError(f"{folder}: no .json file in this folder. {hint}{_WHERE}")
     for shown, name in names:
         yield parse(paths[name].read_bytes(), shown)
 
 
+def _files(folder: Path) -> Iterator[Path]:
+    """All files under a folder. `rglob` passes over one that may not be read, and nobody would miss its rows."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for here, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(here, name) for name in names)
+
+
 def _read_zip(path: Path) -> Iterator[File]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {_entry_name(info): info for info in archive.infolist()}
-            outside = next((name for name in entries if _climbs(name)), None)
-            if outside is not None:  # nothing is unpacked here, but somebody might do it next
-                raise DataError(
-                    f"{path}: the entry {outside!r} points outside of its folder. Do not use that file."
-                )
-            names = sorted(
-                name for name in entries if name.lower().endswith(".json") and not _is_clutter(name)
+    with unzipping(path):
+        archive = zipfile.ZipFile(path)
+    with archive:
+        entries = {_entry_name(info): info for info in archive.infolist()}
+        outside = next((name for name in entries if _climbs(name)), None)
+        if outside is not None:  # nothing is unpacked here, but somebody might do it next
+            raise DataError(
+                f"{path}: the entry {outside!r} points outside of its folder. Do not use that file."
             )
-            if not names:
-                raise DataError(f"{path}: no .json file in this archive. {_WHERE}")
-            for name in names:
-                yield parse(archive.read(entries[name]), f"{path.name}/{name}")
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise DataError(f"{path}: not a complete zip archive ({error}). Download it again.") from error
-    except RuntimeError as error:  # zipfile says so when a password is needed
-        raise DataError(
-            f"{path}: the archive cannot be read ({error}). Unpack it yourself and give the folder."
-        ) from error
+        names = sorted(name for name in entries if name.lower().endswith(".json") and not _is_clutter(name))
+        if not names:
+            raise DataError(f"{path}: no .json file in this archive. {_WHERE}")
+        for name in names:
+            if entries[name].file_size > _MOST:
+                raise DataError(
+                    f"{path}: {name!r} would take {entries[name].file_size:,} bytes in memory; the corpus's files have "
+                    "less than a million. Do not use that file, or unpack it yourself and give the folder."
+                )
+            if entries[name].flag_bits & 1:
+                raise DataError(
+                    f"{path}: {name!r} asks for a password. Unpack it yourself and give the folder."
+                )
+            with unzipping(path):
+                content = archive.read(entries[name])
+            yield parse(content, f"{path.name}/{name}")
+
+
+@contextlib.contextmanager
+def unzipping(path: Path) -> Iterator[None]:
+    """Whatever goes wrong with an archive in this block becomes a DataError that names it.
+
+    Damaged bytes can make zipfile and its decompressors raise nearly anything (zlib.error, LZMAError, struct.error, …),
+    with any bytes in the message.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's fault; without a number it is a decompressor's complaint
+        said = str(error) if len(str(error)) <= 200 else f"{str(error)[:200]}…"
+        if isinstance(error, RuntimeError):  # a way of packing that zipfile has not
+            raise DataError(
+                f"{path}: the archive cannot be read ({said}). Unpack it and give the folder, or download it again."
+            ) from error
+        raise DataError(f"{path}: not a complete zip archive ({said}). Download it again.") from error
 
 
 def _entry_name(info: zipfile.ZipInfo) -> str:

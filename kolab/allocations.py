@@ -88,14 +88,15 @@ def saved_for_backward(model: nn.Module | None = None) -> Iterator[Saved]:
         yield saved
 
 
-def peak_of(step: Callable[[], Any]) -> int:
+def peak_of(step: Callable[[], Any], device: torch.device | None = None) -> int:
     """The most bytes that `step()` has allocated at one time, beyond what was there at its start.
 
     On a GPU torch's allocator counts; on a CPU torch's profiler notes every allocation and every release, so short
-    peaks are seen too. The profiler slows the step down: do not time it.
+    peaks are seen too. The profiler slows the step down: do not time it. device: where the step computes; None for the
+    GPU if there is one.
     """
     gc.collect()
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and (device is None or device.type == "cuda"):
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()

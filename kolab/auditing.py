@@ -6,7 +6,7 @@ Ten kinds cost a row its place, and every row is counted under the first that fi
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -212,8 +212,15 @@ def _raise_first(rows: list[Located], findings: list[Finding]) -> None:
     bad = [finding for finding in findings if finding.kind not in MENDED]
     if bad:
         first = min(bad, key=lambda finding: order[finding.file, finding.row])
+        meaning = KINDS.get(first.kind, "an element that is no JSON object")
         raise DataError(
-            f"{first.file}: row {first.row} (Index {first.index or '?'}): {first.kind}: "
-            f"{first.field} is {first.value!r} ({KINDS.get(first.kind, 'an element that is no JSON object')}). "
+            f"{first.file}: row {first.row} (Index {_short(first.index, str) or '?'}): {first.kind}: "
+            f"{first.field} is {_short(first.value, repr)} ({meaning}). "
             f"Mend it, or load with strict=False, which leaves such rows out and counts them ({len(bad):,} here)."
         )
+
+
+def _short(value: object, form: Callable[[object], str]) -> str:
+    """A value for a message: one line that any terminal can print, and not all of a long one."""
+    text = clean(form(value))
+    return text if len(text) <= 80 else f"{text[:80]}…"

@@ -54,7 +54,8 @@ def tokenize(dataset, tokenizer, *, max_length: int = 128):
     max_length = whole_number("max_length", max_length, least)
     if max_length > tokenizer.model_max_length:
         raise ConfigError(
-            f"max_length is {max_length}, but this encoder reads at most {tokenizer.model_max_length} tokens."
+            f"max_length is {max_length}, but this encoder reads at most {tokenizer.model_max_length} tokens: "
+            "set that, or less."
         )
     if isinstance(dataset, Mapping):
         return DatasetDict(
@@ -187,7 +188,9 @@ class Collator:
         if not examples:
             nothing = torch.zeros((0, 1), dtype=torch.int64)
             return {"input_ids": nothing, "attention_mask": nothing.clone(), "labels": nothing[:, 0].clone()}
-        rows = [example["input_ids"] for example in examples]
+        rows = [example.get("input_ids") for example in examples]
+        if any(row is None or isinstance(row, str) for row in rows):
+            raise DataError("an example of the batch has no input_ids: tokenise the texts first.")
         lengths = np.array([len(row) for row in rows])
         width = -(-max(int(lengths.max()), 1) // self.multiple) * self.multiple  # rounded up
         mask = np.arange(width) < lengths[:, None]
@@ -282,6 +285,17 @@ def make_loaders(
     if workers and "TOKENIZERS_PARALLELISM" not in os.environ:
         os.environ["TOKENIZERS_PARALLELISM"] = (
             "true"  # silences a warning at the fork: our workers never tokenise
+        )
+    if not hasattr(tokenizer, "pad_token_id"):
+        raise ConfigError(
+            f"tokenizer is a {type(tokenizer).__name__}; give the second of the two that load_encoder returns: "
+            "encoder, tokenizer = kl.load_encoder(…)."
+        )
+    odd = next((name for name, part in dataset_dict.items() if not hasattr(part, "column_names")), None)
+    if odd is not None:
+        raise ConfigError(
+            f"{odd!r} is a {type(dataset_dict[odd]).__name__}, not a datasets.Dataset. Make it one: "
+            "Dataset.from_list(rows), Dataset.from_pandas(table)."
         )
     collator = Collator(tokenizer.pad_token_id)
     loaders = {}

@@ -96,9 +96,11 @@ class BucketBatchSampler:
         return batches + ([last] if short else [])
 
     def __iter__(self) -> Iterator[list[int]]:
+        # A generator, so that `skip` is spent by whoever takes the first batch: a DataLoader with workers makes two
+        # iterators and uses the second.
         skip, self.skip = self.skip, 0
-        batches = self._epoch()[skip:]
-        return (batch.tolist() for batch in batches)
+        for batch in self._epoch()[skip:]:
+            yield batch.tolist()
 
     def shard(self, rank: int, world: int) -> "ShardedBatchSampler":
         """The part of process `rank`: every `world`-th example of each batch, beginning with `rank`."""

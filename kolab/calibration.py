@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from kolab.bucket import whole_number
 from kolab.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ def reliability(probabilities: Any, references: Any, bins: int = 10) -> pd.DataF
     Raises: DataError for shapes that do not fit, or rows that are no probabilities; ConfigError for fewer than 1 bin.
     """
     probabilities, references = _pair(probabilities, references)
-    if bins < 1:
-        raise ConfigError(f"bins is {bins}; it has to be at least 1.")
+    bins = whole_number("bins", bins, 1)
     if (probabilities < 0).any() or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
         raise DataError("the rows are no probabilities: take the softmax of the logits first.")
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == references
@@ -72,6 +72,8 @@ def ece(probabilities: Any, references: Any, bins: int = 10) -> float:
 def nll(logits: Any, references: Any, temperature: float = 1.0) -> float:
     """Mean negative log-likelihood, in nats, of the right classes under softmax(logits / temperature)."""
     logits, references = _pair(logits, references)
+    if not temperature > 0:
+        raise ConfigError(f"temperature is {temperature!r}; it has to be above 0.")
     return float(-log_softmax(logits / temperature, axis=1)[np.arange(len(references)), references].mean())
 
 
@@ -123,7 +125,15 @@ def _pair(table: Any, references: Any) -> tuple[np.ndarray, np.ndarray]:
     table, references = (
         v.detach().cpu().double().numpy() if hasattr(v, "detach") else v for v in (table, references)
     )
-    table, references = np.asarray(table, dtype=np.float64), np.asarray(references)
+    try:
+        table, numbers = np.asarray(table, dtype=np.float64), np.asarray(references, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"the table has to be numbers, (N, C), and the references class numbers, (N,): {error}."
+        ) from error
+    references = np.asarray(references)
+    if np.isfinite(numbers).all() and (numbers != np.floor(numbers)).any():
+        raise DataError("a reference is no whole number; they have to be class numbers.")
     if table.ndim != 2 or references.shape != (len(table),) or not len(table):
         raise DataError(
             f"a table of shape {table.shape} and references of shape {references.shape}: they have to be (N, C) and "

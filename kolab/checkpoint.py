@@ -9,9 +9,10 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from kolab.errors import CheckpointError
+from kolab.errors import CheckpointError, ConfigError
 
 MANIFEST = "manifest.json"
 _PARTIAL = ".saving-"
+_OLD = ".old"  # what a folder is called while another takes its place
+_CURE = "Free some space, or give a folder that can be written to. What was saved before is untouched."
 
 
 @dataclass(frozen=True)
@@ -55,35 +58,44 @@ def save(
     folder = Path(folder)
     target, partial = folder / f"step-{step:08d}", folder / f"{_PARTIAL}{step:08d}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(f"step {step} in {folder}"):
+            folder.mkdir(parents=True, exist_ok=True)
+            for left in folder.glob(f"{_PARTIAL}*"):  # by a run that was killed in a save
+                shutil.rmtree(left, ignore_errors=True)
+            partial.mkdir()
+            for name, values in tensors.items():
+                save_file(
+                    {k: v.detach().contiguous() for k, v in values.items()}, partial / f"{name}.safetensors"
+                )
+            text = json.dumps(state | {"step": step}, ensure_ascii=False, indent=1)
+            (partial / "state.json").write_text(text, encoding="utf-8")
+            files = {
+                f.name: {"bytes": f.stat().st_size, "sha256": sha256(f)} for f in sorted(partial.iterdir())
+            }
+            (partial / MANIFEST).write_text(json.dumps(files, indent=1), encoding="utf-8")
+            # A resumed run comes by the same step again; and a run's end may be the step of its last checkpoint.
+            replace_folder(partial, target)
+    except CheckpointError:
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        for name, values in tensors.items():
-            save_file(
-                {k: v.detach().contiguous() for k, v in values.items()}, partial / f"{name}.safetensors"
-            )
-        (partial / "state.json").write_text(json.dumps(state, ensure_ascii=False, indent=1), encoding="utf-8")
-        files = {f.name: {"bytes": f.stat().st_size, "sha256": sha256(f)} for f in sorted(partial.iterdir())}
-        (partial / MANIFEST).write_text(json.dumps(files, indent=1), encoding="utf-8")
-        _flush(partial)
-        if target.exists():  # a resumed run comes by the same step again, with the same content
-            shutil.rmtree(target)
-        partial.rename(target)
-        _flush_folder(folder)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise CheckpointError(
-            f"Could not save step {step} in {folder}: {error}. Free some space, or give a folder that can be "
-            "written to. Checkpoints saved before are untouched."
-        ) from error
-    for old in listed(folder)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+        raise
+    # What is newer than this step was damaged, or this run would have begun there.
+    kept = [path for path in listed(folder) if _step(path) <= step][-keep:]
+    for other in listed(folder):
+        if other not in kept:
+            shutil.rmtree(other, ignore_errors=True)
     return target
 
 
 def listed(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first; unfinished ones do not count."""
-    return sorted(p for p in Path(folder).glob("step-*") if p.is_dir())
+    found = (p for p in Path(folder).glob("step-*") if p.is_dir() and _step(p) is not None)
+    return sorted(found, key=lambda p: (_step(p), not p.name.endswith(_OLD)))
+
+
+def _step(path: Path) -> int | None:
+    """The step in a checkpoint's name; None if it has another name."""
+    match = re.fullmatch(rf"step-(\d+)({re.escape(_OLD)})?", path.name)
+    return match and int(match[1])
 
 
 def load(path: Path) -> Checkpoint:
@@ -91,36 +103,58 @@ def load(path: Path) -> Checkpoint:
     path = Path(path)
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{path / MANIFEST} is missing or torn ({error}).") from error
-    if "state.json" not in manifest:
+    if "state.json" not in expected:
         raise CheckpointError(f"{path / MANIFEST} does not list state.json.")
-    for name, expected in manifest.items():
-        file = path / name
-        if not file.is_file():
-            raise CheckpointError(f"{file} is missing.")
-        if file.stat().st_size != expected["bytes"]:
-            raise CheckpointError(
-                f"{file} has {file.stat().st_size:,} bytes instead of {expected['bytes']:,}."
-            )
-        if sha256(file) != expected["sha256"]:
-            raise CheckpointError(f"{file} is not the file that was saved: its SHA-256 differs.")
-    tensors = {Path(name).stem: load_file(path / name) for name in manifest if name.endswith(".safetensors")}
-    state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    return Checkpoint(step=int(path.name.removeprefix("step-")), tensors=tensors, state=state, path=path)
+    try:
+        for name, (size, digest) in expected.items():
+            file = path / name
+            if not file.is_file():
+                raise CheckpointError(f"{file} is missing.")
+            if file.stat().st_size != size:
+                raise CheckpointError(f"{file} has {file.stat().st_size:,} bytes instead of {size:,}.")
+            if sha256(file) != digest:
+                raise CheckpointError(f"{file} is not the file that was saved: its SHA-256 differs.")
+        tensors = {
+            Path(name).stem: load_file(path / name) for name in expected if name.endswith(".safetensors")
+        }
+        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}.") from error
+    step = _step(path)
+    if state.get("step", step) != step:
+        raise CheckpointError(f"{path} holds step {state['step']}, not the one in its name.")
+    return Checkpoint(step=step, tensors=tensors, state=state, path=path)
 
 
-def latest(folder: Path) -> Checkpoint | None:
+def latest(folder: Path, check: Callable[[Checkpoint], None] | None = None) -> Checkpoint | None:
     """The newest checkpoint that is whole, or None if there is none at all.
 
-    A damaged one is passed over with a warning that says which and why. If all are damaged: CheckpointError.
+    check: raises ConfigError for a checkpoint that is of another run.
+
+    A damaged one, or another run's among our own, is passed over with a warning that says which and why. If all are
+    damaged: CheckpointError. If none is of this run: the first ConfigError.
     """
-    candidates = listed(folder)
+    candidates, strange = listed(folder), []
     for path in reversed(candidates):
         try:
-            return load(path)
+            found = load(path)
         except CheckpointError as error:
             warnings.warn(f"Passed over a damaged checkpoint: {error}", stacklevel=2)
+            continue
+        try:
+            if check is not None:
+                check(found)
+        except ConfigError as error:
+            strange.append((path, error))
+            continue
+        for other, error in strange:
+            warnings.warn(f"Passed over {other}, which another run has saved: {error}", stacklevel=2)
+        return found
+    if strange:
+        raise strange[0][1]
     if candidates:
         raise CheckpointError(
             f"None of the {len(candidates)} checkpoints in {folder} is whole. Move the folder away and start anew."
@@ -140,33 +174,68 @@ def locked(folder: Path) -> Iterator[None]:
             f"Another run is writing to {folder}. Wait for it to end, or give this run a folder of its own."
         ) from error
     except OSError as error:
-        raise CheckpointError(f"{folder} cannot be written to: {error}. Give a folder that can.") from error
+        raise CheckpointError(f"{folder} cannot be written to: {error}. {_CURE}") from error
     try:
         yield
     finally:
         lock.release()
 
 
+@contextlib.contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Makes one CheckpointError, with the cure, of all that libraries raise where a disk is full or read-only."""
+    try:
+        yield
+    except Exception as error:
+        # The tokenizers library raises plain Exception.
+        if not (isinstance(error, OSError | SafetensorError) or "os error" in str(error)):
+            raise
+        raise CheckpointError(f"Could not write {what}: {error}. {_CURE}") from error
+
+
+@contextlib.contextmanager
+def folder_for(target: Path) -> Iterator[Path]:
+    """A folder to write into, which takes the target's place when the block ends: whole or not at all.
+
+    Raises CheckpointError if the disk is full or cannot be written to; the target is then what it was.
+    """
+    partial = target.with_name(f"{_PARTIAL}{target.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with writing(str(target)):
+            yield partial
+            replace_folder(partial, target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # it may be what fills the disk
+        raise
+
+
 def replace_folder(partial: Path, target: Path) -> None:
-    """Puts a finished folder in the place of another; a crash in between leaves one of the two whole."""
-    old = target.with_name(f".old-{target.name}")
-    shutil.rmtree(old, ignore_errors=True)
+    """Puts a finished folder in the place of another; a crash in between leaves both whole, the other as NAME.old."""
+    old = target.with_name(target.name + _OLD)
     _flush(partial)
     if target.exists():
+        shutil.rmtree(old, ignore_errors=True)
         target.rename(old)
     partial.rename(target)
+    _flush_folder(target.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a small file atomically."""
+    """Writes a small file atomically. Raises CheckpointError; what was there stays."""
     partial = path.with_name(f"{_PARTIAL}{path.name}")
     try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise CheckpointError(f"Could not write {path}: {error}.") from error
+        with writing(str(path)):
+            with open(partial, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+    except CheckpointError:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

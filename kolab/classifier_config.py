@@ -30,7 +30,7 @@ class ClassifierConfig(PretrainedConfig):
         importlib.import_module("kolab.model")  # registers Classifier, see kolab/_register.py
         _one_of("pooling", pooling, POOLINGS)
         _one_of("head", head, HEADS)
-        if not 0 <= dropout < 1:
+        if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
             raise ConfigError(f"dropout is {dropout!r}, but it is a probability: at least 0 and below 1.")
         encoder = _encoder_config(encoder)
         kwargs.setdefault("pad_token_id", getattr(encoder, "pad_token_id", None))

@@ -1,18 +1,18 @@
 """The command line: `kolab train`, `evaluate`, `predict`, `pretrain`, `fetch`, `doctor`, `bench`, `results`."""
 
+import argparse
 import contextlib
-import dataclasses
+import errno
 import importlib
 import inspect
-import json
 import os
 import pkgutil
 import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from kolab.errors import ConfigError, DataError, KolabError
-from kolab.recipe_file import nearest, parse_recipe
+from kolab.errors import ConfigError, KolabError
+from kolab.recipe_file import nearest
 
 USAGE = """usage: kolab COMMAND …
 
@@ -34,9 +34,9 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command. Exit codes: 0 done, 1 an explained error, 2 wrong usage, 130 or 143 stopped by a signal."""
     argv = sys.argv[1:] if argv is None else argv
     commands = {
-        "train": _train, "evaluate": _evaluate, "predict": _predict, "pretrain": _pretrain,
-        "fetch": lambda argv: importlib.import_module("kolab.fetch").main(argv),
-        "doctor": _doctor, "bench": _bench, "results": _results,
+        "train": _elsewhere("kolab.cli_train", "main"), "evaluate": _elsewhere("kolab.cli_runs", "evaluate"),
+        "predict": _elsewhere("kolab.cli_runs", "predict"), "pretrain": _pretrain,
+        "fetch": _elsewhere("kolab.fetch", "main"), "doctor": _doctor, "bench": _bench, "results": _results,
     }  # fmt: skip
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE, end="")
@@ -46,170 +46,50 @@ def main(argv: list[str] | None = None) -> int:
         print(f"kolab: there is no command {argv[0]!r}.{hint}\n\n{USAGE}", end="", file=sys.stderr)
         return 2
     try:
-        return commands[argv[0]](argv[1:])
+        code = commands[argv[0]](argv[1:])
+        sys.stdout.flush()  # here, where a full disk can still be explained
+        return code
     except KolabError as error:
-        print(f"kolab: {error}", file=sys.stderr)
+        _say(f"kolab: {error}")
         return 1
     except KeyboardInterrupt as stop:
-        print(f"\nkolab: {stop or 'stopped'}", file=sys.stderr)
+        _say(f"\nkolab: {str(stop) or 'stopped'}")
         return 128 + int(getattr(stop, "signal_number", 2))
     except BrokenPipeError:  # the reader (head, less) has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _no_more_output()
         return 0
+    except OSError as error:
+        cure = _CURES.get(error.errno)
+        if cure is None:
+            raise
+        _no_more_output()  # it may be what cannot be written
+        _say(f"kolab: {error}. {cure}")
+        return 1
 
 
-def _parser(command: str, about: str):
-    import argparse
+_CURES = dict.fromkeys(
+    (errno.ENOSPC, errno.EDQUOT),
+    "Free some space. What was saved is whole: a training goes on with --resume.",
+) | dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Give a folder that can be written to.")
 
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # the log that it goes to may lie on the full disk
+        print(text, file=sys.stderr, flush=True)
+
+
+def _no_more_output() -> None:
+    """Python would try again to write what is left when it exits, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _elsewhere(module: str, name: str) -> Callable[[list[str]], int]:
+    """A command of another module, which is imported when it is called."""
+    return lambda argv: getattr(importlib.import_module(module), name)(argv)
+
+
+def _parser(command: str, about: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(prog=f"kolab {command}", description=about)
-
-
-# ---- train
-
-
-def _train(argv: list[str]) -> int:
-    quick = "--quick" in argv
-    recipe, name = parse_recipe([word for word in argv if word != "--quick"])
-    if recipe.study.kind:
-        return _study(recipe, name, quick)
-    if quick:
-        recipe = dataclasses.replace(
-            recipe,
-            data=dataclasses.replace(recipe.data, rows=64),
-            train=dataclasses.replace(recipe.train, epochs=1),
-        )
-    from kolab import doctor, processes
-    from kolab.recipe import prepare
-    from kolab.report import keep_recipe, plan, write_report
-    from kolab.train import fit
-
-    doctor.quieten()
-    prepared = prepare(recipe)
-    main_process = processes.launched()[0] == 0
-    if main_process:
-        print(plan(prepared, name))
-        keep_recipe(recipe)
-    history = fit(prepared.model, prepared.loaders, recipe.train, loss=prepared.loss)
-    report = write_report(prepared, history, name)  # under torchrun all processes score their share
-    if main_process:
-        print(report)
-    return 0
-
-
-def _study(recipe: Any, name: str, quick: bool) -> int:
-    from kolab import doctor, processes, studies
-    from kolab.checkpoint import write_text
-    from kolab.report import keep_recipe
-
-    if processes.launched()[1] > 1:
-        raise ConfigError(
-            "A study runs its trainings one after the other, in one process: start it without torchrun."
-        )
-    doctor.quieten()
-    kind = studies.load(recipe.study.kind)
-    recipe = kind.trimmed(recipe) if quick else recipe
-    keep_recipe(recipe)
-    folder = Path(recipe.train.folder)
-    text = f"# {name}\n\n{kind.report(*kind.run(recipe, folder, recipe.train.resume))}"
-    write_text(folder / "report.md", text)
-    print(f"\n{text}\nSaved in {folder}{' (trimmed: the numbers mean little)' * quick}.")
-    return 0
-
-
-# ---- evaluate, predict
-
-
-def _run_folder(text: str) -> Path:
-    folder = Path(text)
-    for candidate in (folder, folder / "best"):
-        if (candidate / "config.json").is_file():
-            return candidate
-    raise DataError(f"{folder} holds no trained model: neither config.json nor best/config.json is there.")
-
-
-def _load(text: str):
-    from kolab import doctor
-    from kolab.encoders import read_tokenizer
-    from kolab.model import Classifier
-
-    doctor.quieten()
-    folder = _run_folder(text)
-    return Classifier.from_pretrained(folder), read_tokenizer(folder)
-
-
-def _evaluate(argv: list[str]) -> int:
-    parser = _parser("evaluate", "The metrics of a finished run, on the data of its recipe.")
-    parser.add_argument("run", metavar="RUN", help="the run's folder")
-    parser.add_argument("--split", default="test", choices=["train", "validation", "test"])
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    args = parser.parse_args(argv)
-    import yaml
-
-    from kolab.batching import make_loaders
-    from kolab.multilabel import label_names
-    from kolab.recipe import DataConfig, load_data
-    from kolab.recipe_check import same_labels
-    from kolab.report import score, score_text
-
-    folder = _run_folder(args.run)
-    settings = Path(args.run) / "recipe.yaml"
-    if not settings.is_file():
-        raise DataError(f"{settings} is missing: only runs of `kolab train` know their data.")
-    try:
-        config = DataConfig(**yaml.safe_load(settings.read_text(encoding="utf-8"))["data"])
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
-        raise DataError(
-            f"{settings} is damaged, so the run's data are not known: {str(error).splitlines()[0]}."
-        ) from error
-    model, tokenizer = _load(args.run)
-    rows = {args.split: load_data(config)[args.split]}
-    same_labels(model.config, label_names(rows), folder)
-    loaders = make_loaders(rows, tokenizer, batch_size=config.batch_size, max_length=config.max_length)
-    found = score(model, loaders[args.split])
-    print(json.dumps(found, ensure_ascii=False) if args.json else score_text(found, args.split))
-    return 0
-
-
-def _predict(argv: list[str]) -> int:
-    parser = _parser(
-        "predict", "Labels and probabilities for sentences, or for the column 'text' of a CSV file."
-    )
-    parser.add_argument(
-        "run", metavar="RUN", help="a run's folder, or one saved by Classifier.save_pretrained"
-    )
-    parser.add_argument("text", nargs="*", metavar="문장")
-    parser.add_argument(
-        "--file", help="a CSV file with a column 'text', or a text file with one sentence a line"
-    )
-    parser.add_argument("--out", help="where to write a CSV (default: print)")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    args = parser.parse_args(argv)
-    if bool(args.text) == bool(args.file):
-        parser.error("give either sentences or --file")
-    import yaml
-
-    from kolab.report import prediction_rows, read_texts, write_rows
-    from kolab.text import clean
-    from kolab.train import predict
-
-    if args.out is not None and not Path(args.out).parent.is_dir():
-        raise DataError(f"--out {args.out}: there is no folder {Path(args.out).parent}. Make it first.")
-    texts = args.text or read_texts(Path(args.file))
-    clean_texts = [clean(text) for text in texts]  # as the texts that the model has learned from
-    blank = next((i for i, text in enumerate(clean_texts, 1) if not text), None)
-    if blank is not None:
-        where = f"row {blank} of {args.file}" if args.file else f"sentence {blank}"
-        raise DataError(f"{where}: the text is empty, or nothing that can be read; take it out.")
-    model, tokenizer = _load(args.run)
-    length = min(128, tokenizer.model_max_length)
-    # a run cuts texts where it did in training
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
-        settings = yaml.safe_load((Path(args.run) / "recipe.yaml").read_text(encoding="utf-8"))
-        length = int(settings["data"]["max_length"])
-    found = predict(model, clean_texts, tokenizer=tokenizer, max_length=length)
-    shown = [text.encode("utf-8", errors="replace").decode() for text in texts]  # no half characters
-    write_rows(prediction_rows(shown, found, model.config.id2label), args.out, as_json=args.json)
-    return 0
 
 
 # ---- pretrain
@@ -254,7 +134,8 @@ def _doctor(argv: list[str]) -> int:
 def _benches() -> list[str]:
     import kolab.benches
 
-    return sorted(module.name for module in pkgutil.iter_modules(kolab.benches.__path__))
+    found = pkgutil.iter_modules(kolab.benches.__path__)
+    return sorted(module.name for module in found if not module.ispkg)  # a package holds parts of benches
 
 
 def _bench(argv: list[str]) -> int:

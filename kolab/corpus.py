@@ -1,7 +1,5 @@
 """Texts for pre-training: from a text file, a CSV or a parquet table; cleaned, each once, and Korean."""
 
-import csv
-import sys
 import unicodedata
 import zlib
 from collections.abc import Iterator
@@ -10,6 +8,7 @@ from typing import Any
 
 from kolab.errors import ConfigError, DataError
 from kolab.text import clean
+from kolab.user_files import on_disk, read_columns, read_lines
 
 KOREAN = 0.30  # least share of Hangul among the letters
 _SAMPLE = 10_000  # texts that are looked at for it
@@ -61,7 +60,7 @@ def read_corpus(
 
     Raises DataError: no such file or column, not UTF-8, no text left, or no Korean. ConfigError: impossible settings.
     """
-    path = Path(path)
+    path = on_disk(Path(path))
     if hold_out_tenth not in range(10):
         raise ConfigError(f"hold_out_tenth is {hold_out_tenth!r}; it has to be a number from 0 to 9.")
     rows = apart = blank = 0
@@ -95,32 +94,32 @@ def read_corpus(
     return list(texts), found | {"hangul_share": round(share, 4)}
 
 
+def check_file(path: Path) -> None:
+    """Raises DataError where there is no file to train on, or it may not be read."""
+    if not path.is_file():
+        raise DataError(f"There is no file {path}. Give a text file, or a .csv or .parquet table.")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}. Check the path.") from error
+
+
 def _rows(path: Path, text_column: str, key_column: str | None) -> Iterator[tuple[Any, Any]]:
     """(text, value of the key column or None) of each row."""
-    if not path.is_file():
-        raise DataError(f"There is no file {path}.")
+    check_file(path)
     wanted = [text_column] + ([key_column] if key_column is not None else [])
     kind = path.suffix.lower()
     if kind == ".parquet":
         yield from _parquet(path, wanted)
         return
-    if kind != ".csv" and key_column is not None:
+    if kind not in (".csv", ".tsv") and key_column is not None:
         raise ConfigError(
             f"hold_out_column needs a table (.parquet or .csv); {path.name} has one text a line."
         )
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    try:
-        with open(path, encoding="utf-8-sig", newline="" if kind == ".csv" else None) as file:
-            if kind != ".csv":
-                yield from ((line, None) for line in file)
-                return
-            lines = csv.DictReader(file)
-            _check_columns(path, wanted, lines.fieldnames or [])
-            yield from ((line[text_column], line[wanted[-1]]) for line in lines)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 (at byte {error.start}); save it as UTF-8 first.") from error
-    except (OSError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
+    if kind in (".csv", ".tsv"):
+        yield from ((row[0], row[-1]) for row in read_columns(path, wanted))
+    else:
+        yield from ((line, None) for line in read_lines(path))
 
 
 def _parquet(path: Path, wanted: list[str]) -> Iterator[tuple[Any, Any]]:

@@ -159,6 +159,12 @@ def audit(source: str | Path | Dataset | DatasetDict | Iterable[dict]) -> Audit:
     if isinstance(source, (str, Path)):
         rows, bom_files = _read(source, None)
         return inspect(rows, tuple(_LABEL_OF), bom_files=bom_files)[1]
+    if hasattr(source, "to_dict") and hasattr(
+        source, "columns"
+    ):  # a pandas table; iterating it gives column names
+        source = source.to_dict("records")
+    if not isinstance(source, Iterable):
+        raise DataError(f"an audit needs a path, a Dataset or a list of rows, not a {type(source).__name__}.")
     tables = source if isinstance(source, DatasetDict) else {"": source}
     rows, valid, fields = [], tuple(_LABEL_OF), {}
     for name, table in tables.items():
@@ -194,7 +200,7 @@ def _read(path: str | Path, domain: str | None) -> tuple[list[Located], list[str
         cure = (
             f"The domains there are: {', '.join(sorted(domains))}."
             if domains
-            else "The files hold no records."
+            else "Give the folder or file that holds the labelled part of the corpus."
         )
         raise DataError(f"{path}: no record{f' of the domain {domain!r}' if domain else ''}. {cure}")
     return rows, bom_files

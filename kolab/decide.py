@@ -53,6 +53,10 @@ def apply_thresholds(probabilities: Any, thresholds: Any) -> np.ndarray:
     [[0, 1], [1, 0]]
     """
     probabilities, thresholds = _matrix(probabilities, "probabilities"), _numbers(thresholds, "thresholds")
+    if not np.isfinite(thresholds).all():
+        raise DataError(
+            "thresholds hold something that is no finite number; fit_thresholds gives one a class."
+        )
     if thresholds.shape not in ((), (probabilities.shape[1],)):
         raise DataError(
             f"thresholds have the shape {thresholds.shape}; {probabilities.shape[1]} classes need one each, or one "

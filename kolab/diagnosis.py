@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from kolab import checkpoint, sharding
 from kolab.errors import ConfigError, TrainingError
+from kolab.settings_check import check_words
 
 
 def not_a_number(
@@ -77,6 +78,9 @@ def lost_process(rank: int, world: int, folder: Path | None, error: BaseExceptio
 
 def check_labels(loader: DataLoader, model: nn.Module) -> None:
     """Finds a label outside the model's classes before the first step, instead of deep inside the loss."""
+    tokens = getattr(loader.dataset, "tokens", None)
+    if tokens is not None and len(tokens):
+        check_words(model, int(np.max(tokens)), "The training data")
     labels, classes = (
         getattr(loader.dataset, "labels", None),
         getattr(getattr(model, "config", None), "num_labels", None),

@@ -9,9 +9,13 @@ import os
 import platform
 import re
 import shutil
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+
+from kolab.environment import flag
+from kolab.errors import ConfigError, SetupError
 
 SHOWN = (
     "torch",
@@ -35,8 +39,11 @@ def examine(data: bool = True) -> list[Finding]:
     if data:
         findings += [data_files(), *fetched()]
     findings.append(font())
-    if os.environ.get("KOLAB_QUICK", "") not in ("", "0"):
-        findings.append(Finding("note", "quick mode: everything is trimmed, so the numbers mean little"))
+    try:
+        if flag("KOLAB_QUICK"):
+            findings.append(Finding("note", "quick mode: everything is trimmed, so the numbers mean little"))
+    except ConfigError as error:
+        findings.append(Finding("bad", str(error)))
     return findings
 
 
@@ -53,6 +60,33 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message=".*IProgress not found.*")
     # peft asks transformers 5 for a property by the name that transformers has given up
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+
+
+def nothing_stale() -> None:
+    """Raises SetupError when pip has replaced a package that this process had loaded before.
+
+    That happens where a new kernel comes with a library loaded, matplotlib say, in a version outside our ranges: what
+    is loaded next then belongs to another version than what is there already, and fails in ways nobody understands.
+    """
+    from packaging.requirements import Requirement
+    from packaging.version import InvalidVersion, Version
+
+    found = []
+    for text in importlib.metadata.requires("kolab") or ():
+        name = Requirement(text).name
+        module = sys.modules.get({"scikit-learn": "sklearn", "pyyaml": "yaml"}.get(name, name))
+        try:
+            loaded = Version(module.__version__)
+            installed = Version(importlib.metadata.version(name))
+        except (AttributeError, TypeError, InvalidVersion, importlib.metadata.PackageNotFoundError):
+            continue  # not loaded, or it does not tell its version
+        if loaded.release != installed.release:
+            found.append(f"{name} {loaded} is loaded, {installed} is installed")
+    if found:
+        raise SetupError(
+            f"{'; '.join(found)}. The installation is complete; restart the kernel (Colab: Runtime, Restart session; "
+            "Kaggle: Run, Restart session) and run from the first cell again."
+        )
 
 
 def versions() -> list[Finding]:

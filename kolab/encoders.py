@@ -1,29 +1,22 @@
 """`load_encoder`: a pre-trained encoder and its tokenizer, from the course's data, a folder, or the Hugging Face Hub.
 
-`trust_remote_code` is never used. Weights come from safetensors; where an old repository has none, from its
-pytorch_model.bin, with a reader that can make tensors and nothing else: an ordinary one runs whatever code the file
-holds. Nothing is downloaded that is already there.
+`trust_remote_code` is never used, weights are read as `kolab.weights` says, and nothing is downloaded that is already
+there.
 """
 
-import contextlib
-import difflib
-import hashlib
-import inspect
-import pickle
 import warnings
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from transformers import MODEL_MAPPING, AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from .errors import CheckpointError, ConfigError, KolabError
 from .hub import PICKLED, fetch
 from .kobert import is_kobert, load_kobert_tokenizer
+from .recipe_file import nearest
 from .registry import ALIASES, ENCODERS
+from .weights import check_sums, encoder_class, first_line, no_weights, read
 
-_FOREIGN = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.pkl")
 # families that count positions from the padding id
 _POSITIONS_AFTER_PAD = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer"}
 
@@ -49,7 +42,7 @@ def load_encoder(
         raise ConfigError(
             f"{folder} holds no config.json, so it is no saved encoder. Give the folder that does."
         )
-    _check_sums(folder)
+    check_sums(folder)
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if config.model_type == "kolab-classifier":
@@ -59,7 +52,7 @@ def load_encoder(
         raise
     except Exception as error:  # the tokenizers library raises plain Exception
         raise ConfigError(
-            f"{folder}: the configuration or the tokenizer cannot be read ({_first_line(error)}). The folder needs "
+            f"{folder}: the configuration or the tokenizer cannot be read ({first_line(error)}). The folder needs "
             "config.json and tokenizer.json (or vocab.txt), of a family that transformers knows without remote code."
         ) from error
     _match_padding(config, tokenizer, folder)
@@ -69,9 +62,9 @@ def load_encoder(
     if not pretrained:
         return _random(config, seed), tokenizer
     if weights:
-        return _read(folder, config), tokenizer
+        return read(folder, config), tokenizer
     if not is_bundled:
-        raise CheckpointError(_no_weights(folder))
+        raise CheckpointError(no_weights(folder))
     message = (
         f"{name_or_folder}: {folder} holds no model.safetensors, so the encoder has RANDOM weights (seed {seed}). "
         "It runs, but it knows no Korean. `git checkout -- data/kolab-mini` brings the weights back."
@@ -79,20 +72,6 @@ def load_encoder(
     warnings.warn(message, stacklevel=2)
     print(f"!! {message}")
     return _random(config, seed), tokenizer
-
-
-def encoder_class(config) -> tuple[type[PreTrainedModel], dict]:
-    """The transformers class for an encoder's configuration, and the option that leaves its pooler out, if any.
-
-    A pooler is a layer over [CLS], trained for BERT's next-sentence prediction; `Classifier` pools by itself.
-    """
-    try:
-        kind = MODEL_MAPPING[type(config)]
-    except KeyError:
-        raise ConfigError(f"transformers knows no encoder for a {type(config).__name__}.") from None
-    kind = kind[0] if isinstance(kind, tuple) else kind
-    has_pooler = "add_pooling_layer" in inspect.signature(kind.__init__).parameters
-    return kind, {"add_pooling_layer": False} if has_pooler else {}
 
 
 def _tokenizer(folder: Path, config) -> PreTrainedTokenizerBase:
@@ -103,11 +82,15 @@ def _tokenizer(folder: Path, config) -> PreTrainedTokenizerBase:
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer that lies beside a saved classifier. Raises CheckpointError."""
+    if not any(
+        (folder / name).is_file() for name in ("tokenizer.json", "vocab.txt", "tokenizer_config.json")
+    ):
+        raise CheckpointError(f"{folder} holds no tokenizer.json. Save the model again, tokenizer included.")
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises plain Exception
         raise CheckpointError(
-            f"{folder}: the tokenizer cannot be read ({_first_line(error)}). Save the model again, tokenizer included."
+            f"{folder}: the tokenizer cannot be read ({first_line(error)}). Save the model again, tokenizer included."
         ) from error
 
 
@@ -128,8 +111,7 @@ def check_name(name_or_folder: str | Path) -> None:
     if name in ENCODERS or name in ALIASES or Path(name).is_dir():
         return
     if isinstance(name_or_folder, Path) or name.count("/") != 1 or name.startswith((".", "~", "/")):
-        near = difflib.get_close_matches(name, [*ENCODERS, *ALIASES], n=1)
-        meant = f" Did you mean {near[0]!r}?" if near else ""
+        meant = nearest(name, [*ENCODERS, *ALIASES])
         raise ConfigError(
             f"There is no encoder {name!r}.{meant} Known names: kolab-mini, {', '.join(ALIASES)}; "
             "or give a folder that exists, or a Hub id such as 'owner/model'."
@@ -166,80 +148,6 @@ def _random(config, seed: int) -> PreTrainedModel:
         return kind._from_config(config, **options).float().eval()
 
 
-def _read(folder: Path, config) -> PreTrainedModel:
-    kind, options = encoder_class(config)
-    safe = any(folder.glob("*.safetensors"))
-    try:
-        with _no_report():
-            encoder, report = kind.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=safe,
-                weights_only=True,  # of a pickled file, tensors alone
-                output_loading_info=True,
-                **options,
-            )
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{folder / PICKLED} holds something else than tensors, or is damaged, so it was not opened: a pickled "
-            f"file can run code ({_first_line(error)}). Take the model from somebody you trust, as safetensors."
-        ) from error
-    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
-        raise CheckpointError(
-            f"{folder}: the weights cannot be read ({_first_line(error)}). The file is cut short or belongs to "
-            "another config.json: fetch it again."
-        ) from error
-    missing = sorted(report["missing_keys"])
-    if missing:  # transformers would fill them with random numbers and go on
-        raise CheckpointError(
-            f"{folder}: the weights lack {len(missing)} of the encoder's tensors, {missing[0]} among them. "
-            "The file belongs to another config.json, or to another kind of model."
-        )
-    encoder = encoder.float().eval()
-    check_finite(encoder, folder)
-    return encoder
-
-
-def check_finite(model: torch.nn.Module, folder: str | Path) -> None:
-    """Raises CheckpointError where a weight is NaN or infinite: everything computed with it would be."""
-    for name, value in model.named_parameters():
-        if not torch.isfinite(value.sum()) and not torch.isfinite(value).all():
-            raise CheckpointError(
-                f"{folder}: the tensor {name} holds numbers that are NaN or infinite. The training that wrote it went "
-                "wrong, or the file is damaged: take an earlier checkpoint, or fetch it again."
-            )
-
-
-def _check_sums(folder: Path) -> None:
-    """Compare every file that SHA256SUMS names (lines of `sha256sum`) with its hash."""
-    sums = folder / "SHA256SUMS"
-    if not sums.is_file():
-        return
-    for line in sums.read_text(encoding="utf-8").splitlines():
-        if not line.strip():
-            continue
-        expected, _, name = line.partition(" ")
-        path = folder / name.strip().lstrip("*")
-        if not path.is_file():
-            if path.suffix == ".safetensors":
-                continue  # no weights at all: the caller says so
-            raise CheckpointError(f"{path} is missing, but {sums} names it. {_cure(folder)}")
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != expected:
-            raise CheckpointError(
-                f"{path} is damaged: its SHA-256 is {found}, {sums.name} says {expected} "
-                f"({path.stat().st_size:,} bytes on disk). {_cure(folder)}"
-            )
-
-
-def _cure(folder: Path) -> str:
-    return (
-        f"Bring it back with `git checkout -- {folder}` in a clone; otherwise download or install it again."
-    )
-
-
 def _match_padding(config, tokenizer, folder: Path) -> None:
     """Make the encoder's padding id the tokenizer's: the mask, the embedding and the collator all rely on it."""
     pad = tokenizer.pad_token_id
@@ -263,42 +171,3 @@ def _match_padding(config, tokenizer, folder: Path) -> None:
         f"{folder}: padding id {theirs} in config.json, {pad} in the tokenizer; using {pad}.", stacklevel=4
     )
     config.pad_token_id = pad
-
-
-def _no_weights(folder: Path) -> str:
-    other = next((path.name for pattern in _FOREIGN for path in sorted(folder.glob(pattern))), None)
-    if other:
-        return (
-            f"{folder} holds its weights only as {other}; model.safetensors and {PICKLED} are read. Convert them where "
-            "you trust them: AutoModel.from_pretrained(…).save_pretrained(FOLDER)."
-        )
-    return f"{folder} holds no model.safetensors. Fetch it, or pass pretrained=False for random weights."
-
-
-@contextlib.contextmanager
-def no_bars():
-    """None of transformers' progress bars: these files are read in no time, and a notebook keeps them for ever."""
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if bars:
-            logging.enable_progress_bar()
-
-
-@contextlib.contextmanager
-def _no_report():
-    """No load report either: the head of a language model is meant to be left over. We check what is missing."""
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        with no_bars():
-            yield
-    finally:
-        logging.set_verbosity(level)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

@@ -127,11 +127,16 @@ def make_accelerator(
     return accelerator
 
 
-def release(accelerator: Accelerator, model: nn.Module) -> nn.Module:
-    """Takes the model out of Accelerate's wrappers, so that it is an ordinary module again."""
+def release(accelerator: Accelerator, model: nn.Module, optimizer: torch.optim.Optimizer) -> nn.Module:
+    """Takes the model out of Accelerate's wrappers, so that it is an ordinary module again; empties the optimizer."""
     plain = accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     vars(plain).pop("forward", None)  # the class's own forward comes to light again
-    accelerator.free_memory()
+    optimizer.state.clear()  # twice the weights, freed now: schedule and optimizer hold each other
+    if accelerator.device.type != "cpu":
+        accelerator.free_memory()  # gives the device's memory back
+    else:  # that would walk through all of Python's objects, which takes as long as some steps
+        for kept in (accelerator._models, accelerator._optimizers, accelerator._schedulers):
+            kept.clear()
     return plain
 
 

@@ -19,3 +19,7 @@ class CheckpointError(KolabError):
 
 class TrainingError(KolabError):
     """Training cannot go on: the loss is not a number, or memory is full."""
+
+
+class SetupError(KolabError):
+    """What is installed is not what this process has loaded."""

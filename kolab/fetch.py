@@ -20,6 +20,7 @@ from kolab.corpus_files import read_kote, read_unsmile, wrong_content
 from kolab.download import File, accept, download, fault
 from kolab.errors import ConfigError, DataError
 from kolab.nsmc_archive import COLUMNS, Digest, raw_reviews, write_table
+from kolab.recipe_file import nearest
 
 __all__ = ["COLUMNS", "SOURCES", "Digest", "Source", "fetch", "folder_of", "main", "raw_reviews"]
 
@@ -161,11 +162,15 @@ def fetch(
     key = f"{name} --raw" if raw else name
     if key not in SOURCES:
         known = ", ".join(f"`kolab fetch {source}`" for source in SOURCES)
-        raise ConfigError(f"There is no corpus {key!r} to fetch. There is: {known}.")
+        meant = nearest(name, [source for source in SOURCES if " " not in source])
+        raise ConfigError(f"There is no corpus {key!r} to fetch.{meant} There is: {known}.")
     source = SOURCES[key]
     folder = folder_of(source.folder) if folder is None else Path(folder)
     show = sys.stderr.isatty() if show is None else show
     print(f"{source.title or key}. Licence: {source.licence}. {source.page}".rstrip())
+    if given is not None and not Path(given).exists():
+        takes = source.files[0].name if source.files else "the archive"
+        raise DataError(f"There is no file {given}. --from takes {takes}, or the folder that holds it.")
     if source.terms and given is None and not _all_there(source, folder):
         _agree(source, key, yes)
     try:

@@ -52,7 +52,8 @@ def fetch(name: str, revision: str | None = None) -> Path:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(f"The Hugging Face Hub cannot be reached for {name} ({reason}). {cure}") from error
     raise ConfigError(
-        f"{name} holds neither model.safetensors nor {PICKLED}, so there are no weights that can be read here."
+        f"{name} holds neither model.safetensors nor {PICKLED}, so there are no weights that can be read here. Where "
+        "you trust it, convert it, AutoModel.from_pretrained(…).save_pretrained(FOLDER), and give that folder."
     )
 
 

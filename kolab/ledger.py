@@ -1,10 +1,12 @@
 """Rows of a long measurement, a line of JSON each, so that an interruption costs one row."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from kolab.checkpoint import writing
 from kolab.errors import ConfigError
 
 
@@ -28,7 +30,8 @@ class Ledger:
         self._known: dict[str, dict] = {}
         if self.path is None or not self.path.is_file():
             return
-        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+        # Not splitlines(): a text may hold U+2028 and its like.
+        for line in self.path.read_text(encoding="utf-8", errors="replace").split("\n"):
             try:
                 entry = json.loads(line)
                 self._known[_text(entry["key"])] = entry["row"]
@@ -62,11 +65,14 @@ class Ledger:
     def _keep(self, entry: dict) -> None:
         if self.path is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        torn = self.path.is_file() and not self.path.read_bytes().endswith(b"\n")
-        with self.path.open("ab") as file:
-            line = json.dumps(entry, ensure_ascii=False) + "\n"
-            file.write((b"\n" if torn else b"") + line.encode())
+        line = (json.dumps(entry, ensure_ascii=False) + "\n").encode()
+        with writing(str(self.path)):  # what a full disk leaves of a line is skipped like any other torn one
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a+b") as file:
+                torn = file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n"
+                file.write((b"\n" if torn else b"") + line)
+                file.flush()
+                os.fsync(file.fileno())
 
 
 def _text(key: Mapping[str, Any]) -> str:

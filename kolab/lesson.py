@@ -7,11 +7,11 @@ folder that holds the learner's progress.
 from __future__ import annotations
 
 import html
-import os
 from datetime import datetime
 from typing import Any
 
 from kolab import checks, memory
+from kolab.environment import flag
 from kolab.guess import Guess, predict, reveal
 from kolab.show import BLUE, GREEN, GREY, RED, bold, box, markup, show
 
@@ -20,7 +20,7 @@ __all__ = ["Guess", "check", "hint", "is_quick", "pick", "predict", "progress", 
 
 def is_quick() -> bool:
     """Whether this is the trimmed run (KOLAB_QUICK=1)."""
-    return os.environ.get("KOLAB_QUICK", "") not in ("", "0")
+    return flag("KOLAB_QUICK")
 
 
 def pick(*, full: Any, quick: Any) -> Any:
@@ -48,7 +48,7 @@ def check(id: str, answer: Any) -> None:
     Raises KeyError for an exercise that does not exist.
     """
     exercise = checks.find(id)
-    strict = os.environ.get("KOLAB_STRICT", "") not in ("", "0")
+    strict = flag("KOLAB_STRICT")
     name = f"{exercise.id} · {exercise.title}"
     try:
         exercise.check(answer)
@@ -116,9 +116,13 @@ def progress() -> None:
 
 
 def setup() -> None:
-    """Check what a lesson needs (versions, device, data, font), mend what can be mended, and say how it stands."""
+    """Check what a lesson needs (versions, device, data, font), mend what can be mended, and say how it stands.
+
+    Raises SetupError when the kernel has to be restarted first.
+    """
     from kolab import doctor
 
+    doctor.nothing_stale()
     doctor.quieten()
     findings = doctor.examine()
     signs = {"ok": ("✓", GREEN), "note": ("·", GREY), "bad": ("✗", RED)}

@@ -192,6 +192,12 @@ def adapt(
     return add_lora(model, rank=rank, alpha=alpha, **options)
 
 
+def merged(model: nn.Module) -> nn.Module:
+    """The ordinary `Classifier` that computes what a trained peft model computes: its adapter added to the weights."""
+    device = next(model.parameters()).device
+    return model.float().merge_and_unload().to(device).requires_grad_(True).eval()
+
+
 def adapter_parameters(model: nn.Module) -> int:
     """The parameters that LoRA adds, and nothing else: those of A and B, not of the frozen layers they stand beside."""
     ours = [layer for layer in model.modules() if isinstance(layer, LoRALinear)]

@@ -36,7 +36,7 @@ class CrossEntropy(nn.Module):
 
     def __init__(self, weight: Tensor | list[float] | None = None, smoothing: float = 0.0):
         super().__init__()
-        if not 0.0 <= smoothing < 1.0:
+        if not isinstance(smoothing, int | float) or not 0.0 <= smoothing < 1.0:
             raise ConfigError(
                 f"smoothing is {smoothing}; it has to be at least 0 and below 1 (0.1 is usual)."
             )

@@ -8,7 +8,8 @@ in `kolab/encoders.py`; it is also found here, so that a lesson needs one name.
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
 
 import pandas as pd
@@ -20,9 +21,10 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .classifier_config import HEADS, POOLINGS, ClassifierConfig
-from .encoders import ENCODERS, check_finite, choose_attention, encoder_class, load_encoder, no_bars
+from .encoders import ENCODERS, choose_attention, load_encoder
 from .errors import CheckpointError, ConfigError, KolabError
 from .pooling import AttentionPooling, ClsPooling, MeanPooling, make_pooling
+from .weights import check_finite, encoder_class, no_bars
 
 __all__ = [
     "ENCODERS", "HEADS", "POOLINGS", "AttentionPooling", "Classifier", "ClassifierConfig", "ClsPooling",
@@ -88,6 +90,11 @@ class Classifier(PreTrainedModel):
 
         Returns the model in evaluation mode, dropout off, as from_pretrained does. Raises `ConfigError`.
         """
+        if not isinstance(encoder, nn.Module) or not hasattr(encoder, "config"):  # a PEFT model will do too
+            raise ConfigError(
+                f"encoder is a {type(encoder).__name__}; give the first of the two that load_encoder returns: "
+                "encoder, tokenizer = kl.load_encoder(…)."
+            )
         names = _label_names(labels)
         if len(names) == 1 and not multi_label:
             raise ConfigError("One class is nothing to choose from: give two names, or multi_label=True.")
@@ -158,29 +165,32 @@ class Classifier(PreTrainedModel):
     def from_pretrained(cls, folder, *args, **options) -> "Classifier":
         """Reload what `save_pretrained` wrote: from the folder alone, in evaluation mode, without the network.
 
-        Raises `CheckpointError` when the weights are damaged, cut short, or only there as a pickled file.
+        Raises `CheckpointError` when there is no saved classifier, when its files are damaged, cut short or do not fit
+        each other, or when the weights are only there as a pickled file.
         """
+        if not isinstance(folder, str | Path):
+            raise ConfigError(f"from_pretrained wants a folder, not a {type(folder).__name__}.")
         options.setdefault("use_safetensors", True)
+        asked = options.pop("output_loading_info", False)
         try:
             with no_bars():
-                found = super().from_pretrained(folder, *args, **options)
-            check_finite(found[0] if isinstance(found, tuple) else found, folder)
-            return found
+                found, report = super().from_pretrained(folder, *args, output_loading_info=True, **options)
         except SafetensorError as error:
             raise CheckpointError(
                 f"{folder}: model.safetensors cannot be read ({error}). It is damaged or cut short: save it again."
             ) from error
-        except (OSError, ValueError, KeyError) as error:
-            if isinstance(error, KolabError) or not (Path(folder) / "config.json").is_file():
+        except Exception as error:  # transformers raises a dozen kinds
+            if isinstance(error, KolabError):
                 raise
-            if not any(Path(folder).glob("*.safetensors")):
-                raise CheckpointError(
-                    f"{folder} holds no model.safetensors. Pickled weights (.bin) are not read: they can run code."
-                ) from error
+            raise CheckpointError(_unreadable(Path(folder), error)) from error
+        missing = sorted(report["missing_keys"])
+        if missing:  # transformers has filled them with random numbers, and would answer with those
             raise CheckpointError(
-                f"{folder}: config.json cannot be read ({str(error).splitlines()[0]}). It is damaged: save the model "
-                "again."
-            ) from error
+                f"{folder}: model.safetensors lacks {len(missing)} of the model's tensors, {missing[0]} among them. "
+                "The file belongs to another config.json: save the model again."
+            )
+        check_finite(found, folder)
+        return (found, report) if asked else found
 
     def save_pretrained(self, save_directory, *, tokenizer=None, **options):
         """Write config.json and model.safetensors, and the tokenizer's files if `tokenizer` is given.
@@ -194,6 +204,27 @@ class Classifier(PreTrainedModel):
             tokenizer.save_pretrained(save_directory)
 
 
+def _unreadable(folder: Path, error: Exception) -> str:
+    """What is wrong with a folder that transformers does not read as a classifier, and what to do."""
+    if not (folder / "config.json").is_file():
+        return (
+            f"{folder} holds no config.json, so it is no saved classifier. Give the folder that save_pretrained has "
+            "written; of a run of `kolab train` it is RUN/best."
+        )
+    if not any(folder.glob("*.safetensors")):
+        return (
+            f"{folder} holds no model.safetensors. Pickled weights (.bin) are not read: they can run code. Save "
+            "the model again."
+        )
+    if "mismatched" in str(error):
+        return (
+            f"{folder}: model.safetensors has tensors of other sizes than config.json says, so they do not belong "
+            "together. Save the model again."
+        )
+    said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return f"{folder}: config.json cannot be read ({said}). It is damaged, or no classifier's: save the model again."
+
+
 def _head(name: str, width: int, classes: int, dropout: float) -> nn.Module:
     if name == "linear":
         return nn.Linear(width, classes)
@@ -201,10 +232,12 @@ def _head(name: str, width: int, classes: int, dropout: float) -> nn.Module:
 
 
 def _label_names(labels: Sequence[str] | int) -> list[str]:
-    if isinstance(labels, int):
+    if isinstance(labels, Integral):
         names = [f"LABEL_{number}" for number in range(labels)]
     elif isinstance(labels, str):
         raise ConfigError(f"labels is the text {labels!r}: give a list of names, or their number.")
+    elif not isinstance(labels, Iterable):
+        raise ConfigError(f"labels is {labels!r}: give a list of names, or their number.")
     else:
         names = [str(name) for name in labels]
     if not names:

@@ -135,6 +135,10 @@ class MemoryWidget:
                               description="precision")  # fmt: skip
         ranks = [("all weights learn", None), *((f"LoRA, rank {r}", r) for r in (4, 8, 16, 64))]
         self.rank = menu(options=ranks, value=start.get("rank"), description="learns")
+        if (
+            self.rank.index is None
+        ):  # ipywidgets takes the value None for "nothing is chosen", and shows an empty menu
+            self.rank.index = 0
         self.checkpointing = ipywidgets.Checkbox(value=start.get("checkpointing", False),
                                                  description="gradient checkpointing")  # fmt: skip
         self.controls = (self.encoder, self.batch, self.length, self.precision, self.rank, self.checkpointing)

@@ -27,14 +27,15 @@ from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
 from kolab import checkpoint
 from kolab.batching import Loaders
-from kolab.corpus import read_corpus
-from kolab.encoders import no_bars
+from kolab.corpus import check_file, read_corpus
 from kolab.errors import CheckpointError, ConfigError, DataError
 from kolab.losses import CrossEntropy
 from kolab.masking import MaskedModel, MaskingCollator, TextsInTurns, TokenBudgetSampler, evaluate_masked
 from kolab.pretrain_config import PretrainConfig
 from kolab.tokenizer_training import save_tokenizer, train_tokenizer
 from kolab.train import History, TrainConfig, fit
+from kolab.user_files import on_disk
+from kolab.weights import no_bars
 
 _PLAN = "pretrain.json"
 _MOST_HELD_OUT = 4000  # texts: enough for two digits of the accuracy, few enough to be evaluated often
@@ -136,7 +137,9 @@ def _open(config: PretrainConfig, resume: bool) -> Prepared:
     """The prepared run of a folder, read if it is resumed, or made."""
     folder = Path(config.folder)
     if not (folder / _PLAN).is_file():  # it is written last: without it nothing was trained
-        with checkpoint.locked(folder):
+        if config.corpus:
+            check_file(on_disk(Path(config.corpus)))  # before a folder is made for it
+        with checkpoint.locked(folder), checkpoint.writing(f"the prepared corpus in {folder}"):
             _prepare(config, folder)
     elif not resume:
         raise ConfigError(
@@ -202,8 +205,12 @@ def _prepare(config: PretrainConfig, folder: Path) -> None:
         tokens, offsets = encode([texts[i] for i in numbers], tokenizer, config.max_length)
         arrays |= {f"{name}_tokens": tokens, f"{name}_offsets": offsets}
     partial = folder / ".saving-corpus.npz"
-    np.savez(partial, **arrays)
-    os.replace(partial, folder / "corpus.npz")
+    try:
+        np.savez(partial, **arrays)
+        os.replace(partial, folder / "corpus.npz")
+    except OSError:
+        partial.unlink(missing_ok=True)  # it may be what fills the disk
+        raise
     parts = {n: TextsInTurns(arrays[f"{n}_tokens"], arrays[f"{n}_offsets"]) for n in named}
     ready = Prepared(config, tokenizer, parts, {}, folder)
     counts = {f"{name}_tokens": len(part.tokens) for name, part in parts.items()}

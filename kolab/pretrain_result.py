@@ -2,14 +2,13 @@
 
 import copy
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kolab import checkpoint
-from kolab.encoders import no_bars
 from kolab.measure import machine
 from kolab.tokenizer_training import save_tokenizer
+from kolab.weights import no_bars
 
 if TYPE_CHECKING:
     from kolab.pretrain import Prepared
@@ -22,24 +21,22 @@ def write_result(language_model, ready: "Prepared", history) -> Path:
 
     `AutoModel`, `AutoModelForMaskedLM` and `AutoTokenizer` load it, in float32 also where the file holds float16.
     """
-    target, partial = ready.folder / "model", ready.folder / ".saving-model"
-    shutil.rmtree(partial, ignore_errors=True)
     model = copy.deepcopy(language_model).cpu()
-    with no_bars():
-        (model.half() if ready.config.half else model.float()).save_pretrained(partial)
-    path = partial / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    config |= {
-        "dtype": "float32",
-        "hidden_dropout_prob": _DROPOUT,
-        "attention_probs_dropout_prob": _DROPOUT,
-    }
-    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    save_tokenizer(ready.tokenizer, partial)
-    (partial / "README.md").write_text(card(ready, history, language_model), encoding="utf-8")
-    write_sums(partial)
-    checkpoint.replace_folder(partial, target)
-    return target
+    with checkpoint.folder_for(ready.folder / "model") as partial:
+        with no_bars():
+            (model.half() if ready.config.half else model.float()).save_pretrained(partial)
+        path = partial / "config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config |= {
+            "dtype": "float32",
+            "hidden_dropout_prob": _DROPOUT,
+            "attention_probs_dropout_prob": _DROPOUT,
+        }
+        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        save_tokenizer(ready.tokenizer, partial)
+        (partial / "README.md").write_text(card(ready, history, language_model), encoding="utf-8")
+        write_sums(partial)
+    return ready.folder / "model"
 
 
 def write_sums(folder: Path) -> None:

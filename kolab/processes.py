@@ -4,19 +4,19 @@ Accelerate does the rest, under `torchrun` or `accelerate launch`. Every process
 slice of every batch, so that a step sees the same examples however many processes share them.
 """
 
-import os
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from kolab.environment import number
 from kolab.errors import ConfigError
 
 
 def launched() -> tuple[int, int]:
     """This process's rank and how many were started: what the launcher says, before anything is set up."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    return number("RANK", 0), number("WORLD_SIZE", 1)
 
 
 def joined() -> tuple[int, int]:

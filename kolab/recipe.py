@@ -49,7 +49,7 @@ class DataConfig:
         if self.path is not None and self.name not in ("aihub", "aspects", *_FETCHED):
             raise ConfigError(
                 f"data.path is for corpora of your own (data.name=aihub, aspects, {', '.join(_FETCHED)}); "
-                f"{self.name} are bundled."
+                f"{self.name} are bundled. Leave it out, or name the corpus that lies there."
             )
         for name in ("batch_size", "max_length", "rows"):
             value = getattr(self, name)
@@ -71,6 +71,10 @@ class ModelConfig:
 
     Where the folder is a run, or holds a saved classifier, training goes on with that, head and all; its labels have to
     be the data's, its pooling and head those of the recipe.
+
+    adapter: what of it is trained (see `kolab.lora.adapt`): full, LoRA, DoRA, rsLoRA, IA3 or head only. rank, alpha: of
+    the LoRA family; alpha is 2 · rank where it is not given. A trained adapter is merged: the run's `best` holds an
+    ordinary classifier, and `adapter` what was trained, alone, as peft saves it.
     """
 
     encoder: str = "kolab-mini"
@@ -78,6 +82,9 @@ class ModelConfig:
     pooling: str = "mean"
     head: str = "linear"
     dropout: float = 0.1
+    adapter: str = "full"
+    rank: int = 8
+    alpha: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +168,7 @@ class Prepared:
     model: Any
     tokenizer: Any
     loss: torch.nn.Module
+    trained: tuple[int, int]  # parameters: those that train, and those that the model uses
 
     @property
     def labels(self) -> list[str]:
@@ -172,12 +180,16 @@ class Prepared:
 
 def find_recipe(name: str) -> Path:
     """A recipe's file: a path, or the name of one that comes with the course. Raises ConfigError, listing those."""
+    from kolab.recipe_file import nearest
+
     path = Path(name)
-    for candidate in (path, RECIPES / path.name, RECIPES / f"{path.name}.yaml"):
-        if candidate.is_file():
-            return candidate
-    known = ", ".join(sorted(p.name for p in RECIPES.glob("*.yaml")))
-    raise ConfigError(f"There is no recipe {name!r}: no such file, and the course has {known}.")
+    if path.is_file():
+        return path
+    known = sorted(p.name for p in RECIPES.glob("*.yaml"))
+    if path.parent.name in ("", "recipes") and path.with_suffix(".yaml").name in known:
+        return RECIPES / path.with_suffix(".yaml").name
+    meant = nearest(path.with_suffix(".yaml").name, known)
+    raise ConfigError(f"There is no recipe {name!r}: no such file.{meant} The course has {', '.join(known)}.")
 
 
 def load_data(config: DataConfig):
@@ -210,7 +222,7 @@ def load_data(config: DataConfig):
 
 def prepare(recipe: Recipe) -> Prepared:
     """Loads what a recipe names: data, encoder, loaders, classifier, loss."""
-    from kolab import recipe_check
+    from kolab import lora, recipe_check
     from kolab.batching import make_loaders
     from kolab.encoders import read_tokenizer
     from kolab.model import Classifier, load_encoder
@@ -235,6 +247,8 @@ def prepare(recipe: Recipe) -> Prepared:
             multi_label=recipe.data.name in MULTI_LABEL,
             seed=recipe.train.seed,
         )
+    if wanted.adapter != "full":
+        model = lora.adapt(model, wanted.adapter, rank=wanted.rank, alpha=wanted.alpha)
     loaders = make_loaders(
         data,
         tokenizer,
@@ -243,7 +257,8 @@ def prepare(recipe: Recipe) -> Prepared:
         seed=recipe.train.seed,
         workers=recipe.data.workers,
     )
-    return Prepared(recipe, data, loaders, model, tokenizer, make_loss(recipe, data["train"]))
+    counts = lora.honest_count(model)
+    return Prepared(recipe, data, loaders, model, tokenizer, make_loss(recipe, data["train"]), counts)
 
 
 def make_loss(recipe: Recipe, train: Any) -> torch.nn.Module:
@@ -258,3 +273,22 @@ def make_loss(recipe: Recipe, train: Any) -> torch.nn.Module:
     if balanced:
         weight = balanced_weights(train["label"][:], len(multilabel.label_names(train)))
     return CrossEntropy(weight, recipe.loss.smoothing)
+
+
+def merge_adapter(prepared: Prepared) -> None:
+    """After a training with an adapter: `prepared.model` and the run's `best` become an ordinary classifier.
+
+    What was trained, alone, is moved into the run's folder `adapter`. Nothing happens where there was no adapter.
+    """
+    from kolab import checkpoint, lora, processes
+
+    if not hasattr(prepared.model, "merge_and_unload"):
+        return
+    folder = Path(prepared.recipe.train.folder)
+    prepared.model = lora.merged(prepared.model)
+    if processes.launched()[0] == 0:
+        with checkpoint.folder_for(folder / "best") as partial:
+            prepared.model.save_pretrained(partial)
+            prepared.tokenizer.save_pretrained(partial)
+            (folder / "best" / "README.md").unlink(missing_ok=True)  # peft's empty model card
+            checkpoint.replace_folder(folder / "best", folder / "adapter")

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from kolab.encoders import check_name
 from kolab.errors import CheckpointError, ConfigError
 from kolab.recipe_file import nearest
 
@@ -20,9 +21,12 @@ def check(recipe: Any) -> None:
 
     _loss(recipe, recipe.data.name in MULTI_LABEL)
     _training(recipe.train)
+    _model(recipe.model)
     if recipe.study.kind is None:
-        _model(recipe.model)
+        check_name(recipe.model.encoder)
         _checkpoint(recipe, recipe.data.name in MULTI_LABEL)
+    else:
+        _study(recipe)
 
 
 def _one_of(field: str, value: Any, known: Sequence[str]) -> None:
@@ -68,7 +72,6 @@ def _training(train: Any) -> None:
 
 def _model(model: Any) -> None:
     from kolab.classifier_config import HEADS, POOLINGS
-    from kolab.encoders import check_name
 
     _one_of("model.pooling", model.pooling, POOLINGS)
     _one_of("model.head", model.head, HEADS)
@@ -76,7 +79,52 @@ def _model(model: Any) -> None:
         raise ConfigError(
             f"model.dropout is {model.dropout!r}, but it is a probability: at least 0, below 1."
         )
-    check_name(model.encoder)
+    _adapter(model)
+
+
+def _study(recipe: Any) -> None:
+    """What a study would pass over without a word."""
+    from kolab.recipe import ModelConfig, StudyConfig
+    from kolab.studies.encoders import check_encoder
+
+    if recipe.model.adapter != "full":
+        raise ConfigError(
+            f"model.adapter={recipe.model.adapter} is for a training; a study trains all of its encoders' weights. "
+            "Leave it out."
+        )
+    one, several, kind = recipe.model.encoder, recipe.study.encoders, recipe.study.kind
+    if kind == "kfold":
+        if several != StudyConfig().encoders:
+            raise ConfigError(
+                f"study.encoders is {several}, but a study of kind kfold compares techniques on one encoder. "
+                "Give that as model.encoder."
+            )
+        several = [one]
+    elif one != ModelConfig().encoder:
+        raise ConfigError(
+            f"model.encoder is {one!r}, but a study of kind {kind} takes study.encoders, a list: "
+            f"--model {one}, or --study.encoders '[{one}]'."
+        )
+    for name in several:
+        check_encoder(name)
+
+
+def _adapter(model: Any) -> None:
+    from kolab import lora
+
+    known = [name for name in lora.METHODS if name != "prefix"]
+    if model.adapter == "prefix":
+        raise ConfigError(
+            "model.adapter=prefix: a prefix cannot be merged into the weights, so `kolab predict` could not read the "
+            f"run. Take {', '.join(known)}, or kolab.lora.adapt in a notebook."
+        )
+    _one_of("model.adapter", model.adapter, known)
+    if isinstance(model.rank, bool) or model.rank < 1:
+        raise ConfigError(f"model.rank is {model.rank!r}; it has to be a whole number of at least 1.")
+    if model.alpha is not None and model.alpha <= 0:
+        raise ConfigError(
+            f"model.alpha is {model.alpha!r}; it has to be above 0, or null for twice the rank."
+        )
 
 
 # ---- a checkpoint to go on with

@@ -11,12 +11,17 @@ from kolab.errors import ConfigError
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """' Did you mean …?' with the known word most like this one, or nothing if none is."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    """' Did you mean …?' with the known word most like this one, capitals aside, or nothing if none is.
+
+    >>> nearest("lora", ["full", "LoRA"]), nearest("x", ["full", "LoRA"])
+    (" Did you mean 'LoRA'?", '')
+    """
+    spelt = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), spelt, n=1)
+    return f" Did you mean {spelt[close[0]]!r}?" if close else ""
 
 
-# Short spellings on the command line. --model is the encoder, or in a study the only one of its encoders.
+# Short spellings on the command line. --model is the encoder, or, in a study of several, the only one of them.
 SHORT = {"epochs": "train.epochs", "lr": "train.lr", "model": "model.encoder"}
 
 
@@ -26,9 +31,9 @@ def parse_recipe(argv: list[str]) -> tuple[Any, str]:
     Raises ConfigError for an unknown field (with the nearest right spelling) or a value of the wrong type.
     """
     import jsonargparse
-    import yaml
 
     from kolab.recipe import Recipe, find_recipe
+    from kolab.yaml_file import read_yaml
 
     parser = jsonargparse.ArgumentParser(
         prog="kolab train", description="Train as a recipe says.", exit_on_error=False, default_env=False
@@ -41,14 +46,14 @@ def parse_recipe(argv: list[str]) -> tuple[Any, str]:
     parser.add_class_arguments(Recipe, None)
     fields = _fields()
     name = "kolab"
+    argv = [
+        part for word in argv for part in (word.split("=", 1) if word.startswith("--config=") else [word])
+    ]
     if "--config" in argv[:-1]:
         at = argv.index("--config") + 1
         path = find_recipe(argv[at])
         name = path.stem
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not a YAML file: {error}") from error
+        content = read_yaml(path) or {}
         if not isinstance(content, dict):
             raise ConfigError(f"{path} has to hold fields such as 'train:', not {type(content).__name__}.")
         empty = [key for key, value in content.items() if value is None and "." not in str(key)]
@@ -56,6 +61,8 @@ def parse_recipe(argv: list[str]) -> tuple[Any, str]:
         given = [f"--{key}={_text(value)}" for key, value in _leaves(content)]
         argv = given + argv[: at - 1] + argv[at + 1 :]
     argv = _spelt_out(argv)
+    if argv and not argv[0].startswith("-"):
+        raise ConfigError(f"What is {argv[0]!r}? A recipe is given as `--config {argv[0]}`.")
     for word in argv:
         key = word[2:].split("=")[0]
         if word.startswith("--") and key not in fields and key not in ("help", "folder", "resume", "config"):
@@ -83,9 +90,12 @@ def _spelt_out(argv: list[str]) -> list[str]:
     ['--train.lr', '3e-5', '--model.encoder=kcelectra']
     >>> _spelt_out(["--study.kind=ensemble", "--model", "kcelectra"])
     ['--study.kind=ensemble', '--study.encoders', '["kcelectra"]']
+    >>> _spelt_out(["--study.kind=kfold", "--model", "kobert"])     # compares techniques, on one encoder
+    ['--study.kind=kfold', '--model.encoder', 'kobert']
     """
     short = dict(SHORT)
-    study = any(word.startswith("--study.kind") for word in argv)
+    kinds = re.findall(r"--study\.kind[ =](\S+)", " ".join(argv))
+    study = bool(kinds) and kinds[-1] not in ("kfold", "null")
     if study:
         short["model"] = "study.encoders"
     found, listed = [], False  # listed: the value that comes next stands for a list of one

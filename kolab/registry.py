@@ -74,9 +74,10 @@ ENCODERS: dict[str, EncoderCard] = {
     ),
     "jason9693/soongsil-bert-base": EncoderCard(
         source="jason9693/soongsil-bert-base",
+        # the name its authors give it (github.com/jason9693/Soongsil-BERT); a pytorch_model.bin, no safetensors
         revision="3c993d9d0a478d493fa78a6a11de32617ee60e86",
         licence="see its page",
-        note="SoongsilBERT: a RoBERTa on online communities' texts.",
+        note="SoongsilBERT: RoBERTa on online communities' texts, 12 layers of 768, 98 M parameters, 16,000 subwords.",
         aliases=("soongsilbert",),
     ),
     "answerdotai/ModernBERT-base": EncoderCard(

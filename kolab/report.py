@@ -1,4 +1,4 @@
-"""What a run says of itself: the plan before, the report after, and rows of predictions."""
+"""What a run says of itself when it is over: its recipe, its report, and rows of predictions."""
 
 import csv
 import dataclasses
@@ -9,51 +9,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from sklearn.metrics import f1_score
 
-from kolab import checkpoint, engine, processes
+from kolab import checkpoint, processes
 from kolab.errors import ConfigError, DataError
-from kolab.metrics import bootstrap_interval
+from kolab.metrics import bootstrap_interval, classification_metrics
 from kolab.model import count_parameters
-from kolab.recipe import Recipe
-from kolab.train import History, Predictions, evaluate, predict
-
-
-def plan(prepared, name: str) -> str:
-    """What is about to happen, in a few lines."""
-    recipe, loaders = prepared.recipe, prepared.loaders
-    train = recipe.train
-    batches = len(loaders["train"])
-    steps = -(-batches // train.accumulate)
-    device = torch.device("cpu") if train.device == "cpu" else engine.default_device()
-    sizes = ", ".join(f"{key} {len(value):,}" for key, value in prepared.data.items())
-    parameters = list(prepared.model.parameters())
-    trainable = sum(p.numel() for p in parameters if p.requires_grad)
-    return "\n".join(
-        [
-            f"recipe     {name}",
-            f"data       {recipe.data.name}: {sizes}; classes {', '.join(prepared.labels)}",
-            f"model      {recipe.model.encoder}, {recipe.model.pooling} pooling, {recipe.model.head} head; "
-            f"{trainable:,} of {sum(p.numel() for p in parameters):,} parameters trained",
-            f"steps      {min(steps * train.epochs, train.max_steps or steps * train.epochs):,} "
-            f"in {train.epochs} epochs; effective batch {recipe.data.batch_size * train.accumulate}",
-            f"precision  {engine.resolve_precision(train.precision, device)} on {device.type}",
-            f"folder     {train.folder}",
-            "",
-        ]
-    )
+from kolab.recipe import ModelConfig, Recipe
+from kolab.studies import ROWS
+from kolab.train import History, Predictions, default_loss, predict
+from kolab.user_files import on_disk, read_columns, read_lines
 
 
 def score(model, loader) -> dict[str, Any]:
     """Loss and metrics over a loader, macro-F1's 95 % interval, and F1 by class."""
     found = predict(model, loader)
     references, names = found.references.numpy(), model.config.id2label
+    total, weight = default_loss(loader)(found.logits, found.references)
     low, high = bootstrap_interval(found.labels, references)
     single = f1_score(references, found.labels, labels=sorted(names), average=None, zero_division=0.0)
     return {
-        **evaluate(model, loader),
+        "loss": float(total / weight),
+        **{name: float(value) for name, value in classification_metrics(found.labels, references).items()},
         "f1_interval": [float(low), float(high)],
         "f1_by_class": {names[c]: float(single[c]) for c in sorted(names)},
         "rows": len(references),
@@ -76,8 +54,8 @@ def score_text(found: Mapping[str, Any], split: str) -> str:
 def keep_recipe(recipe: Recipe) -> None:
     """Writes recipe.yaml into the run's folder; refuses to resume a run that was started with another recipe."""
     path, settings = Path(recipe.train.folder) / "recipe.yaml", dataclasses.asdict(recipe)
-    if path.is_file():
-        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if path.is_file() and (recipe.train.resume or _has_begun(path.parent)):
+        before = _recipe_of(path)
         parts = ("data", "model", "loss", "study")  # what `train` says is compared by fit
         other = [part for part in parts if before.get(part, settings[part]) != settings[part]]
         if recipe.study.batches and before["train"] | {"resume": None} != settings["train"] | {
@@ -90,13 +68,24 @@ def keep_recipe(recipe: Recipe) -> None:
                 "or give another folder."
             )
         return
+    with checkpoint.locked(path.parent):  # another run's recipe stays, also before its first checkpoint
+        checkpoint.write_text(path, yaml.safe_dump(settings, allow_unicode=True, sort_keys=False))
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether a folder holds something that was trained: a run's checkpoints, or a study's rows."""
+    return bool(checkpoint.listed(folder / "checkpoints")) or (folder / ROWS).is_file()
+
+
+def _recipe_of(path: Path) -> dict[str, Any]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return found | {"train": dict(found["train"])}
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, ValueError) as error:
         raise ConfigError(
-            f"{path.parent} cannot be written to: {error}. Give a --folder that can."
+            f"{path} is damaged, so nobody knows whether this is the same recipe: {str(error).splitlines()[0]}. "
+            "If it is, delete that file and go on with --resume."
         ) from error
-    checkpoint.write_text(path, yaml.safe_dump(settings, allow_unicode=True, sort_keys=False))
 
 
 def write_report(prepared, history: History, name: str) -> str:
@@ -114,7 +103,10 @@ def write_report(prepared, history: History, name: str) -> str:
         "",
     ]
     lines.append(score_text(score(prepared.model, prepared.loaders["test"]), "test"))
-    parts = count_parameters(prepared.model)
+    parts, wanted = count_parameters(prepared.model), prepared.recipe.model
+    if wanted.adapter != "full":
+        parts = parts.drop(columns="trainable")  # merged, all of it looks alike
+        lines += ["", _adapter_text(wanted, *prepared.trained)]
     lines += ["", "```", str(parts), "```", ""]
     text = "\n".join(lines)
     if processes.launched()[0] == 0:
@@ -122,28 +114,33 @@ def write_report(prepared, history: History, name: str) -> str:
     return text
 
 
+def _adapter_text(wanted: ModelConfig, trained: int, used: int) -> str:
+    """What was trained of the model."""
+    rank = "" if wanted.adapter in ("IA3", "head only") else f" of rank {wanted.rank}"
+    merged = (
+        ""
+        if wanted.adapter == "head only"
+        else " `adapter/` holds those alone; in `best/` they are added to the weights, as below."
+    )
+    return f"{wanted.adapter}{rank}: {trained:,} of {used:,} parameters were trained.{merged}"
+
+
 def read_texts(path: Path) -> list[str]:
-    """The texts of a CSV file (its column 'text') or of a text file (one a line). Raises DataError."""
-    csv.field_size_limit(2**31 - 1)  # Python's own is 131,072 characters
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            if path.suffix.lower() != ".csv":
-                texts = [line.rstrip("\r\n") for line in file if line.strip()]
-            else:
-                rows = csv.DictReader(file)
-                names = rows.fieldnames or []
-                if "text" not in names:
-                    has = f"the columns {', '.join(names)}" if names else "no columns"
-                    raise DataError(f"{path} has {has}; one of them has to be 'text'.")
-                texts = [row["text"] or "" for row in rows]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 (at byte {error.start}); save it as UTF-8 first.") from error
-    except csv.Error as error:
-        raise DataError(f"{path} is no CSV file: {error}. Save it as CSV again.") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
+    """The texts of a CSV or TSV file (its column 'text') or of a text file (one a line). Raises DataError."""
+    path = on_disk(path)
+    kind = path.suffix.lower()
+    if kind in (".json", ".jsonl", ".ndjson"):
+        raise DataError(
+            f"{path}: JSON is not read here. Give a CSV file with a column 'text', or a text file with one text a line."
+        )
+    if kind in (".csv", ".tsv"):
+        texts = [text for (text,) in read_columns(path, ["text"])]
+    else:
+        texts = [line for line in read_lines(path) if line.strip()]
     if not texts:
-        raise DataError(f"{path} holds no rows: there is nothing to predict.")
+        raise DataError(
+            f"{path} holds no rows: there is nothing to predict. Check that it is the right file."
+        )
     return texts
 
 

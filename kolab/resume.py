@@ -1,11 +1,13 @@
 """What a run saves of itself, and how it comes back: every number that the next step depends on."""
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kolab import checkpoint, engine, sharding
+from kolab.errors import ConfigError
 
 if TYPE_CHECKING:
     from kolab.run import Run
@@ -21,6 +23,29 @@ def settings(run: "Run") -> dict[str, Any]:
         "tokens": len(getattr(data, "tokens", [])),
     }
     return json.loads(json.dumps(values))  # as they come back from the file: a tuple as a list
+
+
+def refuse_to_overwrite(folder: Path) -> None:
+    """Raises ConfigError where a folder holds checkpoints: a new run would write over them."""
+    if checkpoint.listed(folder / "checkpoints"):
+        raise ConfigError(
+            f"{folder} already holds a run. Go on with it by resume=True (--resume), or give another folder "
+            "(--folder): nothing is overwritten."
+        )
+
+
+def open_folder(run: "Run") -> None:
+    """Resumes what the folder holds, or makes sure that it holds nothing that would be lost."""
+    if run.config.resume:
+        saved = checkpoint.latest(run.folder / "checkpoints", functools.partial(check, run))
+        if saved is not None:
+            restore(run, saved)
+            return
+    else:
+        refuse_to_overwrite(run.folder)
+    if run.is_main:
+        text = json.dumps(settings(run), indent=1, ensure_ascii=False)
+        checkpoint.write_text(run.folder / "train.json", text)
 
 
 def save(run: "Run") -> Path | None:
@@ -48,15 +73,23 @@ def save(run: "Run") -> Path | None:
         "scaler": None if scaler is None else scaler.state_dict(),
     }
     path = checkpoint.save(run.folder / "checkpoints", run.state.step, tensors, values, run.config.keep)
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in run.state.rows)
-    checkpoint.write_text(run.folder / "history.jsonl", lines)
+    _write_history(run)
     return path
 
 
+def _write_history(run: "Run") -> None:
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in run.state.rows)
+    checkpoint.write_text(run.folder / "history.jsonl", lines)
+
+
+def check(run: "Run", saved: checkpoint.Checkpoint) -> None:
+    """Raises ConfigError if a checkpoint is another run's."""
+    engine.check_same_run(saved.state["settings"], settings(run))
+
+
 def restore(run: "Run", saved: checkpoint.Checkpoint) -> None:
-    """Puts a run back to where a checkpoint was taken. Raises ConfigError if it is another run's."""
+    """Puts a run back to where a checkpoint was taken."""
     values, tensors = saved.state, saved.tensors
-    engine.check_same_run(values["settings"], settings(run))
     engine.load_tensors(run.inner_model, tensors["model"])
     slots = sharding.optimizer_parts(tensors["optimizer"], run.parameters)
     checkpoint.restore_optimizer(run.optimizer.optimizer, slots, values["optimizer"])
@@ -72,4 +105,6 @@ def restore(run: "Run", saved: checkpoint.Checkpoint) -> None:
             run.sums[0] = 0.0  # the loss so far, of all processes: the first one carries it on
         rng = {k.removeprefix("rng."): v for k, v in tensors["rest"].items() if k.startswith("rng.")}
         run.resume_rng = rng if run.rank == 0 else None
+    if run.is_main:
+        _write_history(run)  # a kill may have come between the checkpoint and its history
     run.state.warn_if_finished(run.folder)

@@ -2,10 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
-import logging
-import shutil
-import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from kolab import checkpoint, diagnosis, engine, processes, resume, sharding
-from kolab.errors import ConfigError, TrainingError
+from kolab import best, checkpoint, diagnosis, engine, processes, resume, sharding, stopping
+from kolab.errors import ConfigError
 from kolab.optim import make_optimizer, make_schedule, parameter_groups
 from kolab.progress_bar import Progress
-
-log = logging.getLogger("kolab.train")  # silent until somebody adds a handler
 
 
 class Run:
@@ -51,6 +45,7 @@ class Run:
             optimizer = self._optimizer(model.to(self.device))  # which can refuse, while nothing is wrapped
             self.model = self.accelerator.prepare_model(model)
             self.optimizer = self.accelerator.prepare_optimizer(optimizer)
+        self.optimizer.zero_grad()  # of what an earlier loop left behind
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.schedule = make_schedule(
             self.optimizer.optimizer, config.schedule, config.warmup, self.total_steps
@@ -76,14 +71,11 @@ class Run:
             if self.folder is not None:
                 if self.is_main:
                     self._exit.enter_context(checkpoint.locked(self.folder))
-                self._open_folder()
+                resume.open_folder(self)
             if self.config.tracker:
-                values = {
-                    k: v
-                    for k, v in dataclasses.asdict(self.config).items()
-                    if isinstance(v, int | float | str)
-                }
-                self.accelerator.init_trackers("kolab", config=values)
+                values = dataclasses.asdict(self.config).items()
+                plain = {k: v for k, v in values if isinstance(v, int | float | str)}
+                self.accelerator.init_trackers("kolab", config=plain)
                 # Not end_training(): it would also part the processes, which still have a report to write.
                 self._exit.callback(lambda: [tracker.finish() for tracker in self.accelerator.trackers])
             self.signals = self._exit.enter_context(engine.Signals())
@@ -117,23 +109,8 @@ class Run:
 
     def _close(self) -> None:
         self._exit.close()
-        self.model = engine.release(self.accelerator, self.plain_model if self.sharded else self.model)
-
-    def _open_folder(self) -> None:
-        """Resumes what the folder holds, or makes sure that it holds nothing that would be lost."""
-        if self.config.resume:
-            saved = checkpoint.latest(self.folder / "checkpoints")
-            if saved is not None:
-                resume.restore(self, saved)
-            return
-        if checkpoint.listed(self.folder / "checkpoints"):
-            raise ConfigError(
-                f"{self.folder} already holds a run. Go on with it by resume=True, or give another folder: "
-                "nothing is overwritten."
-            )
-        if self.is_main:
-            settings = json.dumps(resume.settings(self), indent=1, ensure_ascii=False)
-            checkpoint.write_text(self.folder / "train.json", settings)
+        model = self.plain_model if self.sharded else self.model
+        self.model = engine.release(self.accelerator, model, self.optimizer.optimizer)
 
     # ---- the walk through the data
 
@@ -165,7 +142,7 @@ class Run:
         for window in engine.windows(batches, self.config.accumulate):
             if self.state.step >= self.total_steps:
                 return
-            self._window = window
+            self.window = window
             yield window
 
     def on_device(self, window: list[dict]) -> Iterator[tuple[dict, bool]]:
@@ -225,11 +202,11 @@ class Run:
         self.sums[2] += norm.nan_to_num(
             0.0, 0.0, 0.0
         )  # infinite where fp16 overflowed: that step was skipped
-        due = config.save_every != "epoch" and state.step % config.save_every == 0
+        due = self.folder is not None and config.save_every != "epoch" and state.step % config.save_every == 0
         log = config.log_every and state.step % config.log_every == 0
         # On a CPU the sums can be read for nothing; on a GPU a NaN is noticed at the next reading.
         if self.device.type == "cpu" or due or log or self.signals.received:
-            self._stop_on_nan()
+            stopping.on_nan(self)
         note = ""
         if log:
             loss = float(self.sums[0] / self.sums[1])
@@ -240,12 +217,12 @@ class Run:
         self.bar.step(note)
         if due:
             resume.save(self)
-        if self._signal():
-            self._interrupt()
+        if stopping.asked_for(self):
+            stopping.interrupt(self)
 
     def after_epoch(self) -> None:
         """Evaluates, keeps the best weights, decides about stopping, saves."""
-        self._stop_on_nan()
+        stopping.on_nan(self)
         state, config = self.state, self.config
         sums = self.whole_sums()
         row = {
@@ -266,9 +243,9 @@ class Run:
         state.rows.append(row)
         state.epoch, state.step_in_epoch, state.seconds = state.epoch + 1, 0, 0.0
         self.sums = self._zeros()
-        self._keep_best(row)
+        best.keep(self, row)
         stale = config.patience is not None and state.stale >= config.patience
-        self._log(row, stale)
+        best.note(self, row, stale)
         self._stop = stale or state.step >= self.total_steps
         state.finished = self._stop or state.epoch >= config.epochs
         if config.tracker:
@@ -276,91 +253,12 @@ class Run:
         self.bar.row(row)
         if self.folder is not None and (config.save_every == "epoch" or state.finished):
             resume.save(self)
-        if self._signal() and not state.finished:
-            self._interrupt()
-
-    def _keep_best(self, row: dict[str, Any]) -> None:
-        name = "validation_loss" if self.config.metric == "loss" else self.config.metric
-        if "validation" not in self.loaders:
-            return
-        if name not in row:
-            names = ", ".join(k for k in row if k not in ("epoch", "step", "seconds"))
-            raise ConfigError(f"metric={self.config.metric!r} is not in the history, which has {names}.")
-        state, config, sign = self.state, self.config, -1.0 if "loss" in name else 1.0
-        # The best weights are the best, by however little; min_delta only says what is worth waiting for.
-        value = sign * row[name]
-        if state.best is None or value > sign * state.best[name]:
-            state.best = row
-            if config.keep_best:
-                self.best_tensors = sharding.whole(self.tensors())
-        if state.mark is None or value > state.mark + config.min_delta:
-            state.mark, state.stale = value, 0
-        else:
-            state.stale += 1
-
-    def _log(self, row: dict[str, Any], stale: bool) -> None:
-        """A line an epoch, and one when training stops early; of several processes the first one writes."""
-        if not self.is_main:
-            return
-        values = "  ".join(
-            f"{k} {v:.4f}" for k, v in row.items() if isinstance(v, float) and k not in ("lr", "grad_norm")
-        )
-        mark = "  <- best so far" if self.state.best is row else ""
-        log.info("epoch %d/%d  %s%s", row["epoch"], self.config.epochs, values, mark)
-        if stale:
-            log.info("early stopping: %d epochs without improvement", self.state.stale)
+        if stopping.asked_for(self) and not state.finished:
+            stopping.interrupt(self)
 
     def result(self) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-        """The history; the model has the best weights now, and `folder/best` holds them for others."""
-        if self.best_tensors is not None:
-            engine.load_tensors(self.plain_model, self.best_tensors)
-        else:
-            self._bring_home()
-        if self.folder is not None and self.is_main and hasattr(self.plain_model, "save_pretrained"):
-            partial = self.folder / ".saving-best"
-            shutil.rmtree(partial, ignore_errors=True)
-            with engine.own_forward(self.plain_model):  # Accelerate's wrapper does not belong in a file
-                self.plain_model.save_pretrained(partial)
-            if (tokenizer := getattr(self.loaders, "tokenizer", None)) is not None:
-                tokenizer.save_pretrained(partial)
-            checkpoint.replace_folder(partial, self.folder / "best")
-        self.plain_model.eval()
-        return self.state.rows, self.state.best
-
-    # ---- stopping
-
-    def _signal(self) -> bool:
-        if self.world == 1:
-            return self.signals.received is not None
-        flag = torch.tensor(float(self.signals.received is not None), device=self.device)
-        return bool(self.accelerator.reduce(flag, "sum") > 0)  # one process's signal stops them all
-
-    def _interrupt(self) -> None:
-        number = self.signals.received or signal.SIGTERM
-        where = (
-            f"Stopped by {signal.Signals(number).name} after step {self.state.step} of {self.total_steps}. "
-        )
-        if self.folder is None:
-            where += "Nothing was saved (folder is None); the model holds the weights of that step."
-        else:
-            if self.state.step_in_epoch or self.config.save_every != "epoch":
-                resume.save(self)
-            where += f"Saved in {self.folder}; go on with resume=True."
-        self._bring_home()
-        error = engine.Interrupted(where)
-        error.signal_number = number
-        raise error
-
-    def _stop_on_nan(self) -> None:
-        value = float(self.sums[0])
-        if np.isfinite(value):
-            return
-        tokenizer = getattr(self.loaders, "tokenizer", None)
-        raise TrainingError(
-            diagnosis.not_a_number(
-                self.state.step, self._window, value, tokenizer, self.inner_model, self.config
-            )
-        )
+        """The history and its best row; the model has the best weights now, and `folder/best` holds them for others."""
+        return best.hand_over(self)
 
     # ---- the model
 
@@ -374,12 +272,19 @@ class Run:
         sharding.regroup(self.inner_model)
         return engine.own_tensors(self.inner_model)
 
-    def _bring_home(self) -> None:
+    def bring_home(self) -> None:
         """The weights as they are now, in the model that the caller holds; all processes have to call it."""
         if self.sharded:
             engine.load_tensors(self.plain_model, sharding.whole(self.tensors()))
 
-    # ---- small things
+    @property
+    def stepper(self) -> Any:
+        """What steps: the optimizer itself where Accelerate's wrapper has nothing to do (no loss scaling, no shards).
+
+        The wrapper searches the disk for another library's optimizers twice a step, a few tenths of a millisecond.
+        """
+        bare = self.accelerator.scaler is None and not self.sharded
+        return self.optimizer.optimizer if bare else self.optimizer
 
     @property
     def seconds(self) -> float:

@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 from datasets import Dataset, DatasetDict
 
@@ -33,7 +33,9 @@ def split(
 
     Raises DataError when a column is missing, the sizes make no sense, or a split would be empty.
     """
-    if len(sizes) != 3 or min(sizes) < 0 or abs(sum(sizes) - 1) > 1e-6:
+    _check_table(dataset)
+    numbers = isinstance(sizes, Sequence) and all(isinstance(size, int | float) for size in sizes)
+    if not numbers or len(sizes) != 3 or not min(sizes) >= 0 or not abs(sum(sizes) - 1) <= 1e-6:
         raise DataError(
             f"sizes={sizes}: give three shares of 0 or more that add up to 1, such as (0.8, 0.1, 0.1)."
         )
@@ -70,6 +72,7 @@ def folds(
     >>> any({0, 1} <= set(part) for part in folds(rows, 2))
     True
     """
+    _check_table(dataset)
     if isinstance(count, bool) or not isinstance(count, int) or count < 2:
         raise DataError(f"count={count!r}: cross-validation needs a whole number of at least 2 folds.")
     for column in ("text", stratify):
@@ -82,6 +85,14 @@ def folds(
     if not all(parts):
         raise DataError(f"{len(dataset)} rows are too few for {count} folds: one would be empty.")
     return parts
+
+
+def _check_table(dataset: object) -> None:
+    if not isinstance(dataset, Dataset):
+        raise DataError(
+            f"a datasets.Dataset can be split, not a {type(dataset).__name__}. Of rows or a table make one with "
+            "Dataset.from_list(rows) or Dataset.from_pandas(table); of a DatasetDict take one of its parts."
+        )
 
 
 def _assign(

@@ -12,6 +12,8 @@ import re
 import unicodedata
 from html.entities import html5
 
+from kolab.errors import DataError
+
 # Only real HTML tags: "<3", "<필독>" and ">_<" are things that people write and have to stay.
 _BLOCK_TAGS = "br|p|div|li|ul|ol|tr|td|th|table|hr|h[1-6]|img|center"
 _INLINE_TAGS = "b|i|u|s|em|strong|strike|span|a|font|small|big|sub|sup|mark"
@@ -54,11 +56,15 @@ def clean(text: str) -> str:
     and turns every run of white space into one blank. Case, punctuation, jamo such as ㅋㅋ and ㅠㅠ, and emoji stay.
     Cleaning twice equals cleaning once, also for text that was escaped twice (``&amp;lt;br&amp;gt;``).
 
+    Raises DataError for what is no text.
+
     >>> clean("  <p>화면이 &quot;쨍&quot;해요\\u200b ^^</p>")
     '화면이 "쨍"해요 ^^'
     >>> clean("가성비 <3 최고 >_<")
     '가성비 <3 최고 >_<'
     """
+    if not isinstance(text, str):
+        raise DataError(f"clean wants a text, not {text!r}. Leave out the rows that have none.")
     while (cleaned := _clean_once(text)) != text:
         text = cleaned
     return text

@@ -6,8 +6,7 @@ Lesson 04 writes this loop by hand, lesson 06 proves that its accumulation is ex
 import contextlib
 import dataclasses
 import functools
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
-from kolab import engine, processes, sharding
+from kolab import engine, processes, settings_check, sharding
 from kolab.errors import ConfigError
 from kolab.losses import BinaryCrossEntropy, CrossEntropy
 from kolab.metrics import classification_metrics
@@ -70,41 +69,7 @@ class TrainConfig:
     eps: float = 1e-8
 
     def __post_init__(self):
-        def need(name: str, ok: bool, rule: str) -> None:
-            if not ok:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; it has to be {rule}.")
-
-        def positive(value: Any) -> bool:
-            return isinstance(value, int | float) and math.isfinite(value) and value > 0
-
-        for name in ("epochs", "accumulate", "keep"):
-            value = getattr(self, name)
-            need(
-                name,
-                isinstance(value, int) and not isinstance(value, bool) and value >= 1,
-                "a whole number from 1",
-            )
-        for name in ("lr", "eps"):
-            need(name, positive(getattr(self, name)), "a finite number above 0")
-        right = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
-        need("betas", right, "two numbers from 0 and below 1")
-        for name in ("weight_decay", "warmup", "min_delta"):
-            need(
-                name,
-                getattr(self, name) == 0 or positive(getattr(self, name)),
-                "a finite number of at least 0",
-            )
-        for name in ("max_grad_norm", "layer_decay", "head_lr", "patience", "max_steps"):
-            need(name, getattr(self, name) is None or positive(getattr(self, name)), "above 0, or None")
-        need(
-            "save_every",
-            self.save_every == "epoch" or positive(self.save_every),
-            '"epoch" or a number of steps',
-        )
-        need("precision", self.precision in engine.PRECISIONS, ", ".join(engine.PRECISIONS))
-        need("schedule", self.schedule in ("linear", "cosine", "constant"), "linear, cosine or constant")
-        if self.resume and self.folder is None:
-            raise ConfigError("resume=True needs folder=…: the folder that the run was saved in.")
+        settings_check.check(self)
 
 
 class History(Sequence):
@@ -154,11 +119,12 @@ def fit(
     Raises ConfigError for impossible settings, TrainingError for a loss that is not a number or a full GPU,
     `engine.Interrupted` after a signal, with everything saved.
     """
+    settings_check.check_call(model, loaders, config, loss)
     config = config or TrainConfig()
     loss = loss or default_loss(loaders["train"])
     evaluator = evaluator or functools.partial(evaluate, loss=loss, metrics=metrics)
     with Run(model, loaders, config, loss, evaluator) as run:
-        model, optimizer, accelerator = run.model, run.optimizer, run.accelerator
+        model, optimizer, accelerator = run.model, run.stepper, run.accelerator
         for _ in run.epochs():  # a resumed run begins where it was stopped
             for window in run.windows():  # the micro-batches of one optimizer step
                 weight = run.weight_of(window)  # of all, on all processes: known before the first backward
@@ -223,9 +189,10 @@ def predict(
     precision: float32 whatever the model was trained in, so that a score is the same wherever it is measured. "auto" is
     faster where the hardware has bf16 or fp16, and moves logits by about one part in a hundred.
     """
+    model = processes.unwrapped(model)
     if not isinstance(data, DataLoader):
         data = _text_loader(data, tokenizer, batch_size, max_length)
-    model = processes.unwrapped(model)
+        settings_check.check_words(model, int(data.dataset.tokens.max()), "The tokenizer")
     device = next(model.parameters()).device
     precision = engine.resolve_precision(precision, device)
     rank, world = processes.joined()
@@ -273,6 +240,10 @@ def evaluate(
     precision: str = "fp32",
 ) -> dict[str, float]:
     """Mean loss and metrics over a loader, every example exactly once: loss, accuracy, precision, recall, f1."""
+    if not isinstance(loader, DataLoader):
+        raise ConfigError(
+            f'evaluate wants one loader, not a {type(loader).__name__}: of what make_loaders returned, loaders["test"].'
+        )
     found = predict(model, loader, precision=precision)
     if found.references is None:
         raise ConfigError("evaluate needs labels, and these batches have none; use kolab.train.predict.")
@@ -310,5 +281,7 @@ def _text_loader(texts: Sequence[str], tokenizer: Any, batch_size: int, max_leng
         )
     if isinstance(texts, str):
         texts = [texts]
+    if not isinstance(texts, Iterable) or isinstance(texts, Mapping):
+        raise ConfigError(f"the texts are a {type(texts).__name__}; give a list of texts, or a loader.")
     data = {"test": Dataset.from_dict({"text": list(texts)})}
     return make_loaders(data, tokenizer, batch_size=batch_size, max_length=max_length)["test"]

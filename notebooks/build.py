@@ -4,10 +4,11 @@
     python notebooks/build.py 02 04 --jobs 2  # those whose names begin so
     python notebooks/build.py 02 --no-run     # only the text has changed: outputs are kept where the code is the same
     python notebooks/build.py --check         # is what is committed what the sources say? (exit 1 if not)
-    python notebooks/build.py --repo owner/name   # write the course's public address into the notebooks
+    python notebooks/build.py --repo owner/name   # write the course's public address into the notebooks, without a run
+    python notebooks/build.py --repo none     # take it out again
 
 A source is `source/NN_name.py` in jupytext's percent format. Cells tagged `solution` are left out of the learner's
-edition, cells tagged `exercise` out of the solved one.
+edition, cells tagged `exercise` out of the solved one. A notebook keeps the address it has until --repo says another.
 """
 
 from __future__ import annotations
@@ -24,13 +25,12 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+from colab_link import branch_name, repository, without_link, write_link
 from nbconvert.preprocessors import TagRemovePreprocessor
 
 NOTEBOOKS = Path(__file__).resolve().parent
 LEFT_OUT = {"learner": "solution", "solutions": "exercise"}  # edition → the tag it does not show
 WIDGET = "application/vnd.jupyter.widget-view+json"
-BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
-ASK_FOR_SOURCE = 'os.environ.get("KOLAB_SOURCE", "")'  # in the set-up cell; --repo writes a default into it
 
 
 def sources(names: list[str] | None = None) -> list[Path]:
@@ -54,7 +54,7 @@ def assemble(source: Path, edition: str, repo: str = "", branch: str = "main") -
     remover = TagRemovePreprocessor(remove_cell_tags={LEFT_OUT[edition]})
     notebook, _ = remover.preprocess(notebook, {})
     if repo:
-        _write_address(notebook, target(source, edition), repo, branch)
+        write_link(notebook, target(source, edition).relative_to(NOTEBOOKS.parent).as_posix(), repo, branch)
     seen: dict[str, int] = {}
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict(
@@ -79,17 +79,10 @@ def assemble(source: Path, edition: str, repo: str = "", branch: str = "main") -
     return notebook
 
 
-def _write_address(notebook: nbformat.NotebookNode, path: Path, repo: str, branch: str) -> None:
-    """Put the 'Open in Colab' badge under the title, and the repository into the set-up cell as the default source."""
-    inside = path.relative_to(NOTEBOOKS.parent).as_posix()
-    link = f"https://colab.research.google.com/github/{repo}/blob/{branch}/{inside}"
-    badge = nbformat.v4.new_markdown_cell(
-        f"[![Open in Colab]({BADGE})]({link})", metadata={"tags": ["colab"]}
-    )
-    notebook.cells.insert(1, badge)
-    setup = next(c for c in notebook.cells if "setup" in c.metadata.get("tags", []))
-    address = f"git+https://github.com/{repo}" + ("" if branch == "main" else f"@{branch}")
-    setup.source = setup.source.replace(ASK_FOR_SOURCE, f'os.environ.get("KOLAB_SOURCE", "{address}")')
+def address_on_disk(path: Path) -> tuple[str, str]:
+    """Repository and branch that a built notebook carries; ("", "main") without."""
+    about = nbformat.read(path, as_version=4).metadata.get("kolab", {}) if path.is_file() else {}
+    return about.get("repo", ""), about.get("branch", "main")
 
 
 def execute(notebook: nbformat.NotebookNode, *, quick: bool, timeout: int, threads: int | None) -> None:
@@ -193,10 +186,8 @@ def difference(source: Path, edition: str) -> str:
     path = target(source, edition)
     if not path.is_file():
         return f"{path.name} ({edition}) has not been built"
-    built = nbformat.read(path, as_version=4)
-    about = built.metadata.get("kolab", {})
-    wanted = without_outputs(assemble(source, edition, about.get("repo", ""), about.get("branch", "main")))
-    have = without_outputs(built)
+    wanted = without_outputs(assemble(source, edition, *address_on_disk(path)))
+    have = without_outputs(nbformat.read(path, as_version=4))
     if wanted == have:
         return ""
     for number, (left, right) in enumerate(zip(wanted["cells"], have["cells"]), 1):
@@ -207,12 +198,12 @@ def difference(source: Path, edition: str) -> str:
 
 
 def _keep_outputs(notebook: nbformat.NotebookNode, path: Path) -> bool:
-    """Take the outputs of the notebook on disk if its code is the same, cell by cell."""
+    """Take the outputs of the notebook on disk if its code is the same, cell by cell, but for the default source."""
     if not path.is_file():
         return False
     old = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
     new = [c for c in notebook.cells if c.cell_type == "code"]
-    if [c.source for c in old] != [c.source for c in new]:
+    if [without_link(c.source) for c in old] != [without_link(c.source) for c in new]:
         return False
     for cell, before in zip(new, old):
         cell.outputs, cell.execution_count = before.outputs, before.execution_count
@@ -222,9 +213,13 @@ def _keep_outputs(notebook: nbformat.NotebookNode, path: Path) -> bool:
 def build(source: Path, edition: str, options: argparse.Namespace) -> str:
     """Build one edition; returns what is wrong with it, or an empty text. The file is written whole or not at all."""
     path = target(source, edition)
-    notebook = assemble(source, edition, options.repo, options.branch)
+    given = options.repo is not None
+    notebook = assemble(
+        source, edition, *((options.repo, options.branch) if given else address_on_disk(path))
+    )
     name = f"{path.relative_to(NOTEBOOKS)}"
-    if options.run:
+    kept = (given or not options.run) and _keep_outputs(notebook, path)  # an address changes no output
+    if options.run and not kept:
         from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
         try:
@@ -234,7 +229,7 @@ def build(source: Path, edition: str, options: argparse.Namespace) -> str:
         wrong = problems(notebook)
         if wrong:
             return "\n".join(f"{name}: {w}" for w in wrong)
-    elif not _keep_outputs(notebook, path):
+    elif not kept:
         print(f"{name}: written without outputs")
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_suffix(".ipynb.tmp")
@@ -261,14 +256,16 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--edition", choices=LEFT_OUT, action="append", help="only this edition")
     parser.add_argument(
-        "--repo", default="", help="owner/name on GitHub: adds the Colab badge and the default source"
+        "--repo",
+        type=repository,
+        help="owner/name on GitHub: writes the Colab badge and the default source, and runs only what else has changed",
     )
-    parser.add_argument("--branch", default="main", help="the branch that the Colab badge opens")
+    parser.add_argument(
+        "--branch", type=branch_name, default="main", help="with --repo: the branch that the badge opens"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="how many notebooks run at once")
     parser.add_argument("--timeout", type=int, default=600, help="seconds one cell may take")
     options = parser.parse_args(arguments)
-    if options.repo and not re.fullmatch(r"[\w.-]+/[\w.-]+", options.repo):
-        parser.error(f"--repo wants owner/name, not {options.repo!r}")
     options.threads = max(1, (os.cpu_count() or 1) // options.jobs) if options.jobs > 1 else None
     work = [(s, e) for s in sources(options.names) for e in options.edition or LEFT_OUT]
     if options.check:

@@ -27,7 +27,8 @@ def own_home(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(scope="session")
 def builder():
-    """notebooks/build.py as a module."""
+    """notebooks/build.py as a module, which finds its neighbours as it does when it is run."""
+    sys.path.append(str(ROOT / "notebooks"))
     spec = importlib.util.spec_from_file_location("notebook_builder", ROOT / "notebooks" / "build.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module

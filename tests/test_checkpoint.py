@@ -83,7 +83,7 @@ def test_an_unfinished_save_does_not_count(folder):
 def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path):
     file = tmp_path / "file"
     file.write_text("not a folder", encoding="utf-8")
-    with pytest.raises(CheckpointError, match="Could not save step 5"):
+    with pytest.raises(CheckpointError, match="Could not write step 5"):
         checkpoint.save(file / "run", 5, tensors(1), {})
     with pytest.raises(CheckpointError, match="cannot be written"), checkpoint.locked(file / "run"):
         pass

@@ -10,11 +10,15 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from peft import PeftModel
 
-from kolab.cli import main, parse_recipe
+from kolab.cli import main
 from kolab.errors import ConfigError
+from kolab.model import Classifier, load_encoder
 from kolab.recipe import RECIPES
+from kolab.recipe_file import parse_recipe
 
 QUICK = ["--data.rows", "64", "--train.epochs", "2", "--train.precision", "fp32"]
 
@@ -69,6 +73,7 @@ def test_a_second_run_into_the_folder_is_refused_and_nothing_changes(run):
     before = {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file() and p.name != ".lock"}
     done = kolab("train", "--config", "emotions_full", *QUICK, cwd=run.parent.parent)
     assert done.returncode == 1 and "already holds a run" in done.stderr and "Traceback" not in done.stderr
+    assert "(--resume)" in done.stderr and not done.stdout, "before anything was loaded"
     other = [*QUICK, "--resume", "--data.seed", "5"]
     done = kolab("train", "--config", "emotions_full", *other, cwd=run.parent.parent)
     assert done.returncode == 1 and "another recipe: data differ" in done.stderr
@@ -159,7 +164,8 @@ def test_every_recipe_is_whole_and_says_what_it_is_for(path):
     recipe, name = parse_recipe(["--config", path.name])
     assert name == path.stem and recipe.train.folder == f"runs/{name}"
     head = path.read_text(encoding="utf-8")
-    assert head.startswith(f"# {name}: ") and "# Needs:" in head and "# Takes:" in head
+    assert head.startswith(f"# {name}: ")
+    assert all(f"# {word}:" in head for word in ("Repeats", "Needs", "Takes")) and "--quick" in head
 
 
 def test_a_recipe_that_is_no_yaml_is_named(tmp_path):
@@ -169,6 +175,42 @@ def test_a_recipe_that_is_no_yaml_is_named(tmp_path):
     (tmp_path / "odd.yaml").write_text("train:\n  epoch: 3\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"'train.epoch'. Did you mean 'train.epochs'"):
         parse_recipe(["--config", str(tmp_path / "odd.yaml")])
+
+
+def test_an_adapter_is_trained_merged_and_kept_alone(tmp_path):
+    """reviews_lora as a process: `best` is an ordinary classifier, `adapter` what peft puts on the base by itself."""
+    words = [
+        "--config",
+        "reviews_lora.yaml",
+        "--quick",
+        "--train.precision",
+        "fp32",
+        "--data.max_length",
+        "24",
+    ]
+    done = kolab("train", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "LoRA; 49,923 of 6,903,299 parameters trained" in done.stdout and "takes      about" in done.stdout
+    assert "LoRA of rank 8: 49,923 of 6,903,299 parameters were trained" in done.stdout
+    folder = tmp_path / "runs" / "reviews_lora"
+    assert not list(folder.rglob("README.md")) and not list(folder.glob(".saving*"))
+    sizes = [
+        (folder / part).stat().st_size
+        for part in ("adapter/adapter_model.safetensors", "best/model.safetensors")
+    ]
+    assert 50 * sizes[0] < sizes[1]
+
+    texts = ["배터리가 오래 가요", "화면이 어둡고 느려요"]
+    assert main(["predict", str(folder), *texts, "--out", str(tmp_path / "out.csv"), "--json"]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()]
+    encoder, tokenizer = load_encoder("kolab-mini")
+    base = Classifier.build(encoder, ["부정", "중립", "긍정"], pooling="mean", dropout=0.1, seed=5)
+    model = PeftModel.from_pretrained(base, str(folder / "adapter")).eval()
+    with torch.no_grad():
+        batch = tokenizer(texts, padding=True, return_tensors="pt")
+        expected = model(**batch).logits.softmax(-1)
+    found = torch.tensor([[row[name] for name in ("부정", "중립", "긍정")] for row in rows])
+    assert torch.allclose(found, expected, atol=1e-4)
 
 
 def test_doctor_says_that_all_is_well(capsys):

@@ -3,7 +3,10 @@
 import importlib.metadata
 import importlib.util
 import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,28 @@ def test_a_version_outside_the_range_and_a_missing_package_come_with_a_cure(monk
     bad = {f.what: f.cure for f in doctor.versions() if f.state == "bad"}
     assert set(bad) == {"transformers 4.40.0 is outside <6,>=5.8", "evaluate is missing"}
     assert all("pip install" in cure and "restart" in cure for cure in bad.values())
+
+
+def test_what_pip_has_replaced_under_a_running_kernel_asks_for_a_restart(tmp_path):
+    # A real older package, loaded first as a kernel of Kaggle's loads matplotlib, and then no longer what is installed.
+    (tmp_path / "yaml").mkdir()
+    (tmp_path / "yaml" / "__init__.py").write_text("__version__ = '5.4.1'\n", encoding="utf-8")
+    first = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import yaml; del sys.path[0]"
+    code = f"{first}; import kolab as kl; kl.setup()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    installed = importlib.metadata.version("pyyaml")
+    assert f"SetupError: pyyaml 5.4.1 is loaded, {installed} is installed" in done.stderr, done.stderr
+    assert "restart the kernel" in done.stderr and done.returncode == 1
+
+
+def test_nothing_is_stale_where_everything_is_loaded():
+    for text in importlib.metadata.requires("kolab"):
+        name = re.match(r"[\w-]+", text)[0]
+        if "extra ==" not in text:
+            importlib.import_module(
+                {"scikit-learn": "sklearn", "pyyaml": "yaml"}.get(name, name.replace("-", "_"))
+            )
+    doctor.nothing_stale()
 
 
 def test_extras_are_not_asked_for():

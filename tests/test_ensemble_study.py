@@ -10,7 +10,6 @@ import pytest
 
 from kolab import multilabel
 from kolab.blends import BASE, compared, ways
-from kolab.cli import main
 from kolab.decide import apply_thresholds, fit_thresholds
 from kolab.ensemble import blend
 from kolab.errors import ConfigError
@@ -139,7 +138,10 @@ SMALL = Recipe(
     data=DataConfig(name="aspects", rows=32, batch_size=16, max_length=16),
     train=TrainConfig(epochs=1, lr=1e-3, precision="fp32"),
     study=StudyConfig(
-        kind="ensemble", encoders=["kolab-mini[:1]", "modernbert-small"], seeds=1, variants=["aeda"]
+        kind="ensemble",
+        encoders=["kolab-mini[:1]", "modernbert-small"],
+        seeds=1,
+        variants=["aeda", "pos_weight"],
     ),
 )
 
@@ -179,12 +181,3 @@ def test_copies_are_made_of_training_texts_with_rare_labels_only():
     assert len(ensemble._copied(recipe, rarer, 0)) == 64
     plain = dataclasses.replace(SMALL, study=dataclasses.replace(SMALL.study, variants=[]))
     assert ensemble._copied(plain, rarer, 0) is rarer
-
-
-@pytest.mark.slow
-def test_the_recipe_runs_trimmed(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert main(["train", "--config", "unsmile_ensemble.yaml", "--quick"]) == 0
-    folder = tmp_path / "runs" / "unsmile_ensemble"
-    assert "| best alone | 0.5 |" in (folder / "report.md").read_text(encoding="utf-8")
-    assert len(list((folder / "models").iterdir())) == 3

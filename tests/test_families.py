@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -174,7 +175,23 @@ def distilbert(folder: Path) -> Tokenizer:
     return trained
 
 
-MAKERS = {"electra": electra, "roberta": roberta, "modernbert": modernbert, "distilbert": distilbert}
+def roberta_of_2020(folder: Path) -> Tokenizer:
+    """As SoongsilBERT lies on the Hub: pickled weights, vocab.json and merges.txt, no tokenizer.json."""
+    trained = roberta(folder)
+    (folder / "model.safetensors").unlink()
+    (folder / "special_tokens_map.json").write_text(
+        '{"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "sep_token": "</s>", "pad_token": "<pad>", '
+        '"cls_token": "<s>", "mask_token": "<mask>"}', encoding="utf-8",
+    )  # fmt: skip
+    config = RobertaConfig(vocab_size=600, max_position_embeddings=66, type_vocab_size=1, **SMALL)
+    write(folder, RobertaForMaskedLM, config, pickled=True)
+    return trained
+
+
+MAKERS = {
+    "electra": electra, "roberta": roberta, "roberta of 2020": roberta_of_2020, "modernbert": modernbert,
+    "distilbert": distilbert,
+}  # fmt: skip
 
 
 @pytest.fixture(params=["bert", *MAKERS])
@@ -186,7 +203,7 @@ def family_folder(request, tmp_path):
     folder = tmp_path / request.param
     folder.mkdir()
     trained = MAKERS[request.param](folder)
-    return request.param, folder, lambda text: trained.encode(text, add_special_tokens=False).ids
+    return request.param.split()[0], folder, lambda text: trained.encode(text, add_special_tokens=False).ids
 
 
 # ---- every family
@@ -259,6 +276,12 @@ def test_an_unknown_family_and_the_names_of_the_known():
         assert name == "kolab-mini" or (len(card.revision) == 40 and int(card.revision, 16)), (
             "a pinned commit"
         )
+
+
+def test_soongsilbert_is_the_name_that_its_authors_gave_it():
+    """Others write soongsil-ai/soongsil-bert-base; nobody of theirs has published under that name."""
+    (card,) = [card for card in ENCODERS.values() if "soongsilbert" in card.aliases]
+    assert card.source == "jason9693/soongsil-bert-base" and re.fullmatch("[0-9a-f]{40}", card.revision)
 
 
 @pytest.mark.parametrize("name", ["monologg/kobert", "kobert"])

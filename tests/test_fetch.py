@@ -320,6 +320,8 @@ def test_from_the_command_line(nsmc, tmp_path, capsys):
 def test_what_cannot_be_fetched_is_said(tmp_path):
     with pytest.raises(ConfigError, match="There is no corpus 'imdb' to fetch. There is: `kolab fetch nsmc`"):
         fetch.fetch("imdb")
+    with pytest.raises(ConfigError, match="Did you mean 'unsmile'"):
+        fetch.fetch("unsmil")
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written"):
         fetch.fetch("nsmc", folder=tmp_path / "file" / "sub")

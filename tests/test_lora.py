@@ -20,6 +20,7 @@ from kolab.lora import (
     honest_count,
     load_trained,
     merge_all,
+    merged,
     replace_linear,
     save_trained,
 )
@@ -143,6 +144,22 @@ def test_every_method_trains_saves_and_reloads_what_it_says(method, tmp_path):
     again.load_state_dict({k: v for k, v in model.state_dict().items() if k in _frozen(model)}, strict=False)
     load_trained(again, tmp_path / "task.safetensors")
     assert torch.allclose(predict(again, loaders["validation"], precision="fp32").logits, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["LoRA", "DoRA", "rsLoRA", "IA3"])
+def test_merged_by_peft_it_is_an_ordinary_classifier_that_computes_the_same(method, tmp_path):
+    loaders = tiny.loaders()
+    model = adapt(tiny.model(), method, rank=2)
+    fit(model, loaders, CONFIG)
+    expected = predict(model, loaders["validation"]).logits
+    plain = merged(model)
+    assert type(plain) is Classifier and not plain.training
+    assert all(p.requires_grad for p in plain.parameters())
+    assert not any("lora_" in name or "ia3_" in name or "base_layer" in name for name in plain.state_dict())
+    assert torch.allclose(predict(plain, loaders["validation"]).logits, expected, atol=1e-5)
+    plain.save_pretrained(tmp_path)
+    again = Classifier.from_pretrained(tmp_path)
+    assert torch.allclose(predict(again, loaders["validation"]).logits, expected, atol=1e-5)
 
 
 def _frozen(model) -> set[str]:

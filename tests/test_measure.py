@@ -39,7 +39,9 @@ def test_compare_takes_turns_and_compares_with_the_first():
 
 def test_peak_memory_sees_what_is_freed_again():
     before = threading.active_count()
-    for _ in range(20):  # a system short of memory may take pages back while they are counted: one look can miss them
+    for _ in range(
+        20
+    ):  # a system short of memory may take pages back while they are counted: one look can miss them
         with measure.peak_memory() as memory:
             block = torch.ones(60 * 2**20, dtype=torch.uint8)
             time.sleep(0.05)

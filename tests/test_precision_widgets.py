@@ -51,6 +51,12 @@ def test_the_memory_is_the_predictions():
     assert widget.predict() == wanted and f"{wanted.peak / 2**30:.2f} GiB" in repr(widget)
 
 
+@pytest.mark.parametrize("rank, says", [(None, "all weights learn"), (8, "LoRA, rank 8")])
+def test_a_menu_says_what_is_chosen_at_the_start(rank, says):
+    menu = memory_widget("KoBERT", rank=rank).rank
+    assert menu.label == says and menu.value == rank
+
+
 def test_every_control_changes_the_bars():
     widget = memory_widget("KoBERT")
     changes = {"batch": 64, "length": 256, "precision": "bf16", "rank": 8, "checkpointing": True}

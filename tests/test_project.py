@@ -13,11 +13,11 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-# What a Colab of August 2026 has (its image's list, Python 3.13).
-COLAB = {
-    "torch": "2.11.0", "transformers": "5.15.0", "datasets": "4.0.0", "peft": "0.20.0", "accelerate": "1.14.0",
-    "numpy": "2.1.0", "matplotlib": "3.10.0", "ipywidgets": "7.7.1",
-}  # fmt: skip
+COLAB = dict(
+    line.split("==")
+    for line in (ROOT / "tests" / "colab_versions.txt").read_text(encoding="utf-8").splitlines()
+    if not line.startswith("#")
+)
 
 
 def requirements(*extras: str) -> set[str]:

@@ -64,7 +64,25 @@ def nothing_is_loaded(monkeypatch):
         ("--model.encoder kcelektra", "Did you mean 'kcelectra'"),
         ("--model.encoder /no/such/folder", "give a folder that exists"),
         ("--modle.encoder kobert", "Did you mean 'model.encoder'"),
+        (
+            "--config=emotion_full.yaml",
+            "Did you mean 'emotions_full.yaml'? The course has accumulation_study.yaml",
+        ),
+        ("--config mine/emotions_full.yaml", "There is no recipe 'mine/emotions_full.yaml'"),
+        ("--config=emotions_full --train.epochz 3", "Did you mean 'train.epochs'"),
+        ("emotions_full.yaml --epochs 3", "A recipe is given as `--config emotions_full.yaml`"),
         ("--study.kind batchs", "Did you mean 'batches'"),
+        ("--model.adapter lora", "Did you mean 'LoRA'"),
+        ("--model.adapter prefix", "a prefix cannot be merged into the weights"),
+        ("--model.adapter LoRA --model.rank 0", "model.rank is 0"),
+        ("--model.adapter LoRA --model.alpha -1", "above 0, or null for twice the rank"),
+        ("--config unsmile_ensemble --model kcelektra", "Did you mean 'kcelectra'"),
+        ("--config unsmile_ensemble --model.encoder kobert", "takes study.encoders, a list: --model kobert"),
+        ("--config unsmile_ensemble --model.pooling meen", "Did you mean 'mean'"),
+        ('--config techniques --study.encoders ["kolab-mni[:3]"]', "Did you mean 'kolab-mini'"),
+        ("--config emotions_kfold --study.encoders [kobert]", "Give that as model.encoder"),
+        ("--config emotions_kfold --model kobrt", "Did you mean 'kobert'"),
+        ("--config emotions_kfold --model.adapter LoRA", "a study trains all of its encoders' weights"),
     ],
 )
 def test_refused_before_anything_is_loaded(words, says, tmp_path, monkeypatch, capsys):
@@ -96,6 +114,20 @@ def test_a_file_that_says_it_wrongly(text, says, tmp_path):
     with pytest.raises(ConfigError) as error:
         parse_recipe(["--config", str(tmp_path / "mine.yaml")])
     assert says in str(error.value)
+
+
+def test_a_recipe_is_found_however_it_is_called(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ["--config", "emotions_full"], ["--config", "emotions_full.yaml"], ["--config=emotions_full.yaml"],
+        ["--config", "kolab/recipes/emotions_full.yaml"], ["--epochs", "8", "--config", "emotions_full"],
+    ):  # fmt: skip
+        found, name = parse_recipe(words)
+        assert name == "emotions_full" and found.data.name == "emotions" and found.train.epochs == 8
+    (tmp_path / "emotions_full.yaml").write_text("train: {epochs: 2}", encoding="utf-8")
+    assert parse_recipe(["--config=emotions_full.yaml"])[0].train.epochs == 2, (
+        "a file of one's own comes first"
+    )
 
 
 def test_an_empty_file_and_an_empty_section_say_nothing(tmp_path):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 
 from kolab import studies
 from kolab.benches.accumulation import _Work
-from kolab.cli import main
 from kolab.errors import ConfigError
 from kolab.recipe import DataConfig, Recipe, StudyConfig
 from kolab.recipe_file import parse_recipe
@@ -125,10 +123,3 @@ def test_the_bench_of_accumulation_compares_two_ways_to_one_gradient(monkeypatch
     for sizes in ([6], [2, 2, 2]):
         work.step(sizes)()
     assert torch.allclose(*seen, rtol=1e-3, atol=1e-6) and float(seen[0].norm()) > 0
-
-
-@pytest.mark.slow
-def test_the_recipe_runs_trimmed(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert main(["train", "--config", "accumulation_study.yaml", "--quick"]) == 0
-    assert "ModernBERT" in Path("runs/accumulation_study/report.md").read_text(encoding="utf-8")

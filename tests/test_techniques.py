@@ -2,8 +2,6 @@
 
 import dataclasses
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -173,15 +171,3 @@ def test_the_recipe_is_the_list_in_full_and_small_when_trimmed():
     assert recipe.train.weight_decay == 0 and recipe.train.warmup == 0
     small = trimmed(recipe)
     assert small.data.rows < 100 and small.study.variants == []
-
-
-@pytest.mark.slow
-def test_the_recipe_runs_trimmed(tmp_path):
-    command = [sys.executable, "-m", "kolab.cli", "train", "--config", "techniques.yaml", "--quick"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    text = (tmp_path / "runs/techniques/report.md").read_text(encoding="utf-8")
-    assert all(f"| {name} |" in text for name in COMPARISONS)
-    again = subprocess.run([*command, "--resume"], cwd=tmp_path, capture_output=True, text=True, timeout=600)
-    assert again.returncode == 0 and "macro-F1, points" in again.stdout
-    assert "  plain  " not in again.stdout  # every row was there already

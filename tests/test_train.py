@@ -1,15 +1,18 @@
 """The loop: exact gradients, the same seed the same run, and a stopped run that ends as if it had not been."""
 
 import dataclasses
+import gc
 import json
 import os
 import signal
+import weakref
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import kolab as kl
 from kolab import checkpoint, diagnosis, engine
@@ -118,6 +121,33 @@ def test_a_window_has_the_gradient_of_the_single_big_batch(count, batch, accumul
         distance = torch.sqrt(sum(((step[n] - big[n]) ** 2).sum() for n in big))
         norm = torch.sqrt(sum((big[n] ** 2).sum() for n in big))
         assert distance <= tolerance * max(float(norm), 1e-3)
+
+
+def test_gradients_that_an_earlier_loop_left_behind_do_not_count():
+    clean, stained = tiny.model(), tiny.model()
+    for parameter in stained.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    for model in (clean, stained):
+        fit(model, tiny.loaders(), config(epochs=1))
+    assert same(weights(clean), weights(stained))
+
+
+def test_what_a_run_held_is_free_afterwards_without_a_search_for_cycles():
+    """Schedule and optimizer hold each other: only a search of all objects would find that nobody needs them."""
+    model, moments = tiny.model(), []
+
+    def note(optimizer, *_):
+        moments.append(weakref.ref(next(iter(optimizer.state.values()))["exp_avg"]))
+
+    handle = register_optimizer_step_post_hook(note)
+    gc.disable()
+    try:
+        fit(model, tiny.loaders(), config(epochs=1))
+        assert moments and moments[0]() is None, "the optimizer's moments are still there"
+        assert all(p.grad is None for p in model.parameters())
+    finally:
+        gc.enable()
+        handle.remove()
 
 
 def test_the_rate_is_stepped_once_an_optimizer_step():
@@ -285,6 +315,10 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path):
     model = tiny.model(seed=5)
     found = fit(model, tiny.loaders(), dataclasses.replace(settings, resume=True))
     assert comparable(found) == comparable(expected) and same(weights(model), weights(whole))
+
+
+def test_a_run_without_a_folder_saves_nothing_however_often_it_would():
+    assert len(fit(tiny.model(), tiny.loaders(), config(save_every=2))) == 2
 
 
 def test_a_finished_run_resumes_to_its_result(tmp_path):

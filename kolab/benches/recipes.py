@@ -21,7 +21,7 @@ from transformers import AutoModelForMaskedLM
 from kolab import memory
 from kolab.benches import probe
 from kolab.data import data_path
-from kolab.encoders import choose_attention, no_bars
+from kolab.encoders import choose_attention
 from kolab.errors import ConfigError
 from kolab.ledger import Ledger
 from kolab.masking import MaskedModel, MaskingCollator, TokenBudgetSampler, evaluate_masked
@@ -29,6 +29,7 @@ from kolab.metrics import macro_f1
 from kolab.model import load_encoder
 from kolab.pretrain import _read, pretrain
 from kolab.pretrain_config import PretrainConfig
+from kolab.weights import no_bars
 
 RECIPES = {
     "plain": {},

@@ -13,7 +13,6 @@ import functools
 import importlib
 import inspect
 import linecache
-import os
 import pkgutil
 import random
 import re
@@ -24,6 +23,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from kolab.environment import number
 
 
 class NotDone(Exception):
@@ -191,8 +192,8 @@ def fresh_seed() -> int:
 
     `torch.Generator().manual_seed(fresh_seed())` or `np.random.default_rng(fresh_seed())`.
     """
-    fixed = os.environ.get("KOLAB_CHECK_SEED", "")
-    seed = int(fixed) if fixed.isdigit() else random.SystemRandom().randrange(1_000_000)
+    fixed = number("KOLAB_CHECK_SEED", None)
+    seed = random.SystemRandom().randrange(1_000_000) if fixed is None else fixed
     _seeds.append(seed)
     return seed
 

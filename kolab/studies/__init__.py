@@ -21,7 +21,7 @@ from kolab.errors import ConfigError
 from kolab.ledger import Ledger
 
 ROWS = "rows.jsonl"
-_HELPERS = ("encoders",)
+_HELPERS = ("encoders", "plans")
 
 
 def kinds() -> list[str]:

@@ -5,11 +5,12 @@ from typing import Any
 
 import torch
 
-from kolab.encoders import choose_attention
+from kolab.encoders import check_name, choose_attention
 from kolab.errors import ConfigError
 from kolab.model import load_encoder
 from kolab.registry import ALIASES
 
+_CUT = re.compile(r"(.+)\[:(\d+)\]")
 _FAMILIES = {"bert": "BERT", "modernbert": "ModernBERT", "roberta": "RoBERTa", "electra": "ELECTRA"}
 
 
@@ -20,7 +21,7 @@ def encoder_of(name: str, seed: int) -> tuple[Any, Any]:
     """
     if name == "modernbert-small":
         return _modernbert_small(seed)
-    cut = re.fullmatch(r"(.+)\[:(\d+)\]", name)
+    cut = _CUT.fullmatch(name)
     encoder, tokenizer = load_encoder(full_name(cut[1] if cut else name))
     if cut:
         inner = getattr(encoder, "encoder", encoder)
@@ -30,6 +31,13 @@ def encoder_of(name: str, seed: int) -> tuple[Any, Any]:
         setattr(inner, kind, getattr(inner, kind)[: int(cut[2])])
         encoder.config.num_hidden_layers = int(cut[2])
     return encoder, tokenizer
+
+
+def check_encoder(name: str) -> None:
+    """Raises ConfigError, with the nearest right spelling, for what `encoder_of` cannot know."""
+    if name != "modernbert-small":
+        cut = _CUT.fullmatch(name)
+        check_name(full_name(cut[1] if cut else name))
 
 
 def full_name(name: str) -> str:
@@ -72,6 +80,6 @@ def described(name: str) -> str:
     """What the encoder is, in a few words for a reader of the results."""
     if name == "modernbert-small":
         return "4 layers of 128, random weights"
-    cut = re.fullmatch(r"(.+)\[:(\d+)\]", name)
+    cut = _CUT.fullmatch(name)
     whole = full_name(cut[1] if cut else name)
     return f"{whole}, pre-trained, its first {cut[2]} layers" if cut else f"{whole}, pre-trained"

@@ -25,7 +25,7 @@ import pandas as pd
 from kolab import studies
 from kolab.blends import compared
 from kolab.errors import ConfigError
-from kolab.recipe import MULTI_LABEL, LossConfig, Recipe, load_data, make_loss
+from kolab.recipe import MULTI_LABEL, Recipe, load_data, make_loss
 from kolab.studies.encoders import described, encoder_of, full_name
 
 VARIANTS = ("pos_weight", "aeda")
@@ -195,9 +195,9 @@ def _train(recipe: Recipe, splits: Any, name: str, seed: int, folder: Path | Non
         resume=resume and where is not None,
     )  # fmt: skip
     log.info("training %s, seed %d: %s texts, %d labels", name, seed, f"{len(train):,}", len(labels))
+    weighted = dataclasses.replace(recipe.loss, class_weights="balanced")
     wanted = dataclasses.replace(
-        recipe,
-        loss=LossConfig("balanced") if "pos_weight" in recipe.study.variants else recipe.loss,
+        recipe, loss=weighted if "pos_weight" in recipe.study.variants else recipe.loss
     )
     history = fit(model, loaders, config, loss=make_loss(wanted, train), metrics=multilabel_metrics)
     log.info("%s, seed %d: best epoch %d, F1 %.4f", name, seed, history.best["epoch"], history.best["f1"])

@@ -14,7 +14,6 @@ reports. What it would have reported, had it chosen too, is kept beside it: `f1_
 import copy
 import dataclasses
 import functools
-import re
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from sklearn.metrics import confusion_matrix
 
 from kolab import calibration, measure, studies
 from kolab.batching import Loaders, make_loaders, tokenize
-from kolab.encoders import check_name
 from kolab.errors import ConfigError
 from kolab.losses import CrossEntropy, balanced_weights
 from kolab.metrics import classification_metrics
@@ -89,7 +87,6 @@ def check(recipe: Recipe) -> None:
         raise ConfigError(
             f"study.kind=kfold compares F1 of single labels; the texts of data.name={recipe.data.name} carry several."
         )
-    check_name(re.sub(r"\[:\d+\]$", "", recipe.model.encoder))
     if not recipe.study.variants:
         raise ConfigError(
             "study.variants is empty: name what is to be compared, such as [plain, weights, all]."

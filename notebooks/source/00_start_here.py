@@ -31,8 +31,9 @@ import importlib.util, os, subprocess, sys
 if importlib.util.find_spec("kolab") is None:  # Colab, Kaggle: no clone around this file
     source = os.environ.get("KOLAB_SOURCE", "")
     if not source:
-        raise SystemExit("kolab is not installed. Set KOLAB_SOURCE to the course's address (git+https://… or a folder) and run this cell again.")
-    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", source])
+        raise SystemExit("kolab is not installed. In a cell above, run `%env KOLAB_SOURCE=git+https://…` with the address of the course's repository, or with a folder that holds it; then run this cell again.")
+    if subprocess.call([sys.executable, "-m", "pip", "install", "-q", source]):
+        raise SystemExit(f"pip could not install kolab from {source}: the reason stands above. Is the address right, and is there a network? On Kaggle it is off at first: Settings → Internet (after a phone check). Then run this cell again.")
 import kolab as kl
 kl.setup()
 
@@ -49,6 +50,14 @@ kl.setup()
 # | **2 Tokenise and collate** | see what a tokenizer makes of Korean; build batches that are hardly padding |
 # | **3 A classifier on an encoder** | put a pooling and a head on a pre-trained encoder, shape by shape |
 # | **4 Full fine-tuning** | write the training loop by hand, read its curves, report a score one may believe |
+# | **5 LoRA against full fine-tuning** | train two small matrices instead of one large one; see over seeds what that costs |
+# | **6 Gradient accumulation** | prove that many small batches equal a big one, and find where two libraries get it wrong |
+# | **7 Mixed precision** | take numbers apart to the bit, lose gradients and get them back, predict a step's memory |
+# | **8 Schedules and regularisation** | put sixteen pieces of advice to the test, one by one |
+# | **9 Imbalance and cross-validation** | five unequal emotions: weights, copies, folds, honest probabilities |
+# | **10 Multi-label** | texts with several labels or none; thresholds, and what they are worth on new texts |
+# | **11 Ensemble** | three encoders vote; the test set stays locked until the end |
+# | **13 Pre-train your own** | make such an encoder yourself: vocabulary, masks, and what more training would buy |
 #
 # The lessons build on one another in what they teach, but each runs from its own file alone. Start at any.
 
@@ -65,6 +74,14 @@ kl.setup()
 # | **2 토큰화와 배치 만들기** | 토크나이저가 한국어를 어떻게 자르는지 보고, 패딩이 거의 없는 배치를 만듭니다 |
 # | **3 인코더 위의 분류기** | 사전 학습된 인코더에 풀링과 헤드를 얹으며 모든 단계의 모양(shape)을 확인합니다 |
 # | **4 전체 미세 조정** | 학습 루프를 직접 쓰고, 곡선을 읽고, 믿을 수 있는 점수를 보고합니다 |
+# | **5 LoRA와 전체 미세 조정** | 큰 행렬 하나 대신 작은 행렬 두 개를 학습시키고, 그 대가를 여러 시드로 재 봅니다 |
+# | **6 그래디언트 누적** | 작은 배치 여럿이 큰 배치 하나와 같음을 증명하고, 두 라이브러리가 어긋나는 곳을 찾습니다 |
+# | **7 혼합 정밀도** | 숫자를 비트까지 뜯어보고, 사라진 그래디언트를 되살리고, 한 스텝의 메모리를 예측합니다 |
+# | **8 스케줄과 정규화** | 흔히 듣는 조언 열여섯 가지를 하나씩 시험합니다 |
+# | **9 불균형과 교차 검증** | 수가 제각각인 다섯 감정으로 가중치, 복제, 폴드, 믿을 만한 확률을 다룹니다 |
+# | **10 다중 라벨** | 라벨이 여럿이거나 하나도 없는 글을 다루고, 임곗값이 새 글에서 얼마나 쓸모 있는지 확인합니다 |
+# | **11 앙상블** | 인코더 셋이 투표합니다. 테스트 세트는 끝까지 잠가 둡니다 |
+# | **13 직접 사전 학습하기** | 어휘와 마스킹부터 인코더를 직접 만들고, 더 학습하면 무엇을 얻는지 봅니다 |
 #
 # 내용은 순서대로 이어지지만, 노트북은 저마다 따로 실행됩니다. 어디서 시작해도 괜찮아요.
 

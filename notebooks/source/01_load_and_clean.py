@@ -33,8 +33,9 @@ import importlib.util, os, subprocess, sys
 if importlib.util.find_spec("kolab") is None:  # Colab, Kaggle: no clone around this file
     source = os.environ.get("KOLAB_SOURCE", "")
     if not source:
-        raise SystemExit("kolab is not installed. Set KOLAB_SOURCE to the course's address (git+https://… or a folder) and run this cell again.")
-    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", source])
+        raise SystemExit("kolab is not installed. In a cell above, run `%env KOLAB_SOURCE=git+https://…` with the address of the course's repository, or with a folder that holds it; then run this cell again.")
+    if subprocess.call([sys.executable, "-m", "pip", "install", "-q", source]):
+        raise SystemExit(f"pip could not install kolab from {source}: the reason stands above. Is the address right, and is there a network? On Kaggle it is off at first: Settings → Internet (after a phone check). Then run this cell again.")
 import kolab as kl
 kl.setup()
 

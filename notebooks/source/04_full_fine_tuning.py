@@ -41,8 +41,9 @@ import importlib.util, os, subprocess, sys
 if importlib.util.find_spec("kolab") is None:  # Colab, Kaggle: no clone around this file
     source = os.environ.get("KOLAB_SOURCE", "")
     if not source:
-        raise SystemExit("kolab is not installed. Set KOLAB_SOURCE to the course's address (git+https://… or a folder) and run this cell again.")
-    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", source])
+        raise SystemExit("kolab is not installed. In a cell above, run `%env KOLAB_SOURCE=git+https://…` with the address of the course's repository, or with a folder that holds it; then run this cell again.")
+    if subprocess.call([sys.executable, "-m", "pip", "install", "-q", source]):
+        raise SystemExit(f"pip could not install kolab from {source}: the reason stands above. Is the address right, and is there a network? On Kaggle it is off at first: Settings → Internet (after a phone check). Then run this cell again.")
 import kolab as kl
 kl.setup()
 
@@ -104,7 +105,7 @@ kl.reveal(guess, F.cross_entropy(logits, batch["labels"]), text=f"ln 3 = {np.log
 
 # %% [markdown] tags=["ko"]
 # 아무것도 모르면 세 클래스에 똑같이 ⅓씩 줄 수밖에 없고, −ln ⅓ = ln 3입니다. 그러니 클래스가 C개인 분류기는 어떤 것이든 첫 손실이 ln C 근처여야
-# 합니다. 4에서 시작한다면 레이블 번호가 하나씩 밀렸거나 헤드의 가중치가 너무 큰 거예요. 밤새 돌린 뒤가 아니라 배치 하나 만에 알 수 있습니다.
+# 합니다. 4에서 시작한다면 라벨 번호가 하나씩 밀렸거나 헤드의 가중치가 너무 큰 거예요. 밤새 돌린 뒤가 아니라 배치 하나 만에 알 수 있습니다.
 
 # %% [markdown] tags=["en"]
 # ## One step, slowly
@@ -762,7 +763,7 @@ wrong.head(15).style.hide(axis="index").format({"예측의 확률": "{:.0%}", "�
 
 # %% [markdown] tags=["ko"]
 # 오답의 3분의 2가 어려운 리뷰입니다. 위의 목록에는 몇 가지 유형이 되풀이돼요. 칭찬하다가 끝에서 뒤집히는 글: '배터리 말고는 완벽'이라더니 팔았다고 합니다. 거꾸로 부정어가 칭찬을
-# 만드는 글: '과장이 아니었어요'. 한 구절이 판가름하는 긴 이야기. 그리고 사람 둘이 읽어도 갈릴 글도 있습니다. '빨강 품절 언제 풀리나'는 레이블대로 중립일까요, 마음에 든다는
+# 만드는 글: '과장이 아니었어요'. 한 구절이 판가름하는 긴 이야기. 그리고 사람 둘이 읽어도 갈릴 글도 있습니다. '빨강 품절 언제 풀리나'는 라벨대로 중립일까요, 마음에 든다는
 # 뜻일까요? 오답이라고 다 모델 탓은 아닙니다.
 #
 # 얼마나 자신만만했는지도 보세요. 이런 확률은 믿을 것이 못 됩니다. 뒤쪽 에폭의 높은 손실을 가까이에서 보면 이런 모습입니다.

@@ -41,8 +41,9 @@ import importlib.util, os, subprocess, sys
 if importlib.util.find_spec("kolab") is None:  # Colab, Kaggle: no clone around this file
     source = os.environ.get("KOLAB_SOURCE", "")
     if not source:
-        raise SystemExit("kolab is not installed. Set KOLAB_SOURCE to the course's address (git+https://… or a folder) and run this cell again.")
-    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", source])
+        raise SystemExit("kolab is not installed. In a cell above, run `%env KOLAB_SOURCE=git+https://…` with the address of the course's repository, or with a folder that holds it; then run this cell again.")
+    if subprocess.call([sys.executable, "-m", "pip", "install", "-q", source]):
+        raise SystemExit(f"pip could not install kolab from {source}: the reason stands above. Is the address right, and is there a network? On Kaggle it is off at first: Settings → Internet (after a phone check). Then run this cell again.")
 import kolab as kl
 kl.setup()
 
@@ -946,5 +947,5 @@ side_by_side(study).style.hide(axis="index").format(form, na_rep="–") if len(s
 # - 정밀도가 무엇이든 학습하는 파라미터마다 16바이트. 16비트가 아끼는 것은 활성값이고, 그래서 배치가 클 때 아낍니다.
 # - GPU를 빌리기 전에 최대 메모리를 예측하세요. 모자라면 패딩, bf16, 누적, 체크포인팅, LoRA.
 #
-# **다음으로.** 이제 들어가는 것은 학습시킬 수 있고, 안 들어가는 것은 들어가게 만들 수 있습니다. 클래스가 드물고 레이블이 무를 때 손실이 무엇을 *말해야* 하는지는 또 다른 질문이고, 뒤의 강의에서 다룹니다.
+# **다음으로.** 이제 들어가는 것은 학습시킬 수 있고, 안 들어가는 것은 들어가게 만들 수 있습니다. 클래스가 드물고 라벨이 무를 때 손실이 무엇을 *말해야* 하는지는 또 다른 질문이고, 뒤의 강의에서 다룹니다.
 # `kl.progress()`로 지금까지 한 것을 볼 수 있어요.
