@@ -59,11 +59,11 @@ from kolab.metrics import macro_f1
 DATA = "aspects"                                          # or "unsmile", or "kote": `kolab fetch unsmile` in a terminal first
 ENCODER, LR = "kolab-mini", 4e-4                          # on a GPU also "beomi/KcELECTRA-base-v2022", 2e-5
 SEED, EPOCHS = 0, kl.pick(full=4, quick=1)
-ROWS = kl.pick(full=2400, quick=320)                      # at most so many training texts; 40_000 for all of KOTE on a GPU
+ROWS = kl.pick(full=2400, quick=400)                      # at most so many training texts; 40_000 for all of KOTE on a GPU
 
 data = multilabel.load(DATA, seed=SEED)
 names = multilabel.label_names(data)
-data = {split: part.select(range(min(len(part), ROWS if split == "train" else max(80, ROWS // 4)))) for split, part in data.items()}
+data = {split: part.select(range(min(len(part), ROWS if split == "train" else ROWS // 4))) for split, part in data.items()}
 truth = {split: np.array(part["labels"][:], dtype=int) for split, part in data.items()}
 print({split: table.shape for split, table in truth.items()})
 
