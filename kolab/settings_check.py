@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from kolab import engine
 from kolab.errors import ConfigError
+from kolab.recipe_file import nearest
 
 TRACKERS = ("tensorboard", "wandb")
 _SEEDS = 2**63
@@ -53,7 +54,11 @@ def check(config: Any) -> None:
     need("precision", lambda v: v in engine.PRECISIONS, ", ".join(engine.PRECISIONS))
     need("schedule", lambda v: v in ("linear", "cosine", "constant"), "linear, cosine or constant")
     need("metric", lambda v: isinstance(v, str), "the name of a column of the history, such as f1 or loss")
-    need("tracker", lambda v: v is None or v in TRACKERS, f"{' or '.join(TRACKERS)}, or None")
+    if config.tracker not in (None, *TRACKERS):
+        raise ConfigError(
+            f"tracker is {config.tracker!r}; it has to be {' or '.join(TRACKERS)}, or None."
+            f"{nearest(str(config.tracker), list(TRACKERS))}"
+        )
     need("folder", lambda v: v is None or (isinstance(v, str | os.PathLike) and str(v)), "a path, or None")
     need("device", lambda v: v in (None, "cpu"), "'cpu', to leave a GPU alone, or None")
     need("keep_best resume progress", lambda v: isinstance(v, bool), "True or False")

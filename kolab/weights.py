@@ -43,7 +43,7 @@ def read(folder: Path, config) -> PreTrainedModel:
     kind, options = encoder_class(config)
     safe = any(folder.glob("*.safetensors"))
     try:
-        with _no_report():
+        with no_report():
             encoder, report = kind.from_pretrained(
                 folder,
                 config=config,
@@ -144,7 +144,7 @@ def no_bars():
 
 
 @contextlib.contextmanager
-def _no_report():
+def no_report():
     """No load report either: the head of a language model is meant to be left over. We check what is missing."""
     level = logging.get_verbosity()
     logging.set_verbosity_error()

@@ -41,7 +41,7 @@ def nothing_is_loaded(monkeypatch):
         ("--loss.class_weight balanced", "Did you mean 'loss.class_weights'"),
         ("--train.precision fp16 --train.device cpu", "needs a CUDA GPU"),
         ("--train.precision bf15", "precision is 'bf15'"),
-        ("--train.device gpu", "it is 'cpu', to leave a GPU alone"),
+        ("--train.device gpu", "it has to be 'cpu', to leave a GPU alone"),
         ("--train.metric f2", "train.metric is 'f2'. There are f1, accuracy"),
         ("--train.metric accurracy", "Did you mean 'accuracy'"),
         ("--train.tracker tensorbord", "Did you mean 'tensorboard'"),

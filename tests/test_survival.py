@@ -472,8 +472,9 @@ def test_a_log_on_a_full_disk_is_explained(words, whole, tmp_path):
 # ---- signals
 
 
+# raise_signal: to this very thread, at once; a signal to the process may come later, through another thread.
 def _signalled(folder: str, where: str, numbers: tuple[int, ...], *words: str) -> int:
-    at(where, folder, lambda: [os.kill(os.getpid(), number) for number in numbers])
+    at(where, folder, lambda: [signal.raise_signal(number) for number in numbers])
     return cli.main([*words, "--folder", folder])
 
 

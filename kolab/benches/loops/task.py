@@ -127,9 +127,9 @@ def published_model() -> PublishedClassifier:
     """The published classifier with kolab-mini as its encoder; its attention is what transformers chooses."""
     from transformers import AutoModel
 
-    from kolab.encoders import _no_report
+    from kolab.weights import no_report
 
-    with torch.random.fork_rng(devices=[]), _no_report():
+    with torch.random.fork_rng(devices=[]), no_report():
         torch.manual_seed(0)
         return PublishedClassifier(AutoModel.from_pretrained(data_path("kolab-mini")), CLASSES)
 
