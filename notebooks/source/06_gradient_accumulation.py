@@ -692,7 +692,7 @@ norms.style.format("{:.4f}")
 # %% [markdown] tags=["ko"]
 # ## kl.fit에서: 정확하게
 #
-# `kolab/train.py`에 있는 이 강좌의 루프를 그대로 옮겨 봅니다. 4과에서는 스텝마다 배치 하나로 썼죠. 묶음이 되면서 더해진 것은 첫 줄과 나눗셈입니다.
+# `kolab/train.py`에 있는 이 강좌의 루프를 그대로 옮겨 봅니다. 4강에서는 스텝마다 배치 하나로 썼죠. 묶음이 되면서 더해진 것은 첫 줄과 나눗셈입니다.
 
 # %%
 lines = inspect.getsource(kl.train.fit).splitlines()
