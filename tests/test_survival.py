@@ -474,6 +474,8 @@ def test_a_log_on_a_full_disk_is_explained(words, whole, tmp_path):
 
 # raise_signal: to this very thread, at once; a signal to the process may come later, through another thread.
 def _signalled(folder: str, where: str, numbers: tuple[int, ...], *words: str) -> int:
+    # What a shell starts with & has inherited that SIGINT is ignored; the learner's own run has not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     at(where, folder, lambda: [signal.raise_signal(number) for number in numbers])
     return cli.main([*words, "--folder", folder])
 
