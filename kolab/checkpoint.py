@@ -219,7 +219,12 @@ def replace_folder(partial: Path, target: Path) -> None:
         target.rename(old)
     partial.rename(target)
     _flush_folder(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    drop_replaced(target)
+
+
+def drop_replaced(target: Path) -> None:
+    """Removes what a whole folder has replaced: a kill right after the replacement leaves it lying there."""
+    shutil.rmtree(target.with_name(target.name + _OLD), ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,7 +12,6 @@ from kolab.errors import CheckpointError, ConfigError
 from kolab.recipe_file import nearest
 
 METRICS = ("f1", "accuracy", "precision", "recall", "loss", "validation_loss", "train_loss")
-TRACKERS = ("tensorboard", "wandb")
 
 
 def check(recipe: Any) -> None:
@@ -56,18 +55,12 @@ def _loss(recipe: Any, many: bool) -> None:
 
 
 def _training(train: Any) -> None:
+    """What a TrainConfig cannot know by itself; what it can, `settings_check` has refused when it was made."""
     from kolab import engine
 
-    if train.device not in (None, "cpu"):
-        raise ConfigError(
-            f"train.device is {train.device!r}; it is 'cpu', to leave a GPU alone, or null. CUDA_VISIBLE_DEVICES says "
-            "which GPU."
-        )
     device = torch.device("cpu") if train.device == "cpu" else engine.default_device()
     engine.resolve_precision(train.precision, device)
     _one_of("train.metric", train.metric, METRICS)
-    if train.tracker is not None:
-        _one_of("train.tracker", train.tracker, TRACKERS)
 
 
 def _model(model: Any) -> None:

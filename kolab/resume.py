@@ -40,6 +40,8 @@ def open_folder(run: "Run") -> None:
         saved = checkpoint.latest(run.folder / "checkpoints", functools.partial(check, run))
         if saved is not None:
             restore(run, saved)
+            if run.is_main:
+                checkpoint.drop_replaced(saved.path)  # a finished run saves nothing more that would
             return
     else:
         refuse_to_overwrite(run.folder)

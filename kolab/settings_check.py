@@ -60,7 +60,11 @@ def check(config: Any) -> None:
             f"{nearest(str(config.tracker), list(TRACKERS))}"
         )
     need("folder", lambda v: v is None or (isinstance(v, str | os.PathLike) and str(v)), "a path, or None")
-    need("device", lambda v: v in (None, "cpu"), "'cpu', to leave a GPU alone, or None")
+    need(
+        "device",
+        lambda v: v in (None, "cpu"),
+        "'cpu', to leave a GPU alone, or None (CUDA_VISIBLE_DEVICES says which GPU)",
+    )
     need("keep_best resume progress", lambda v: isinstance(v, bool), "True or False")
     if config.resume and config.folder is None:
         raise ConfigError("resume=True needs folder=…: the folder that the run was saved in.")
