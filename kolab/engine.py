@@ -23,8 +23,8 @@ from kolab.processes import default_device, launched, lost_process, shard
 
 __all__ = [
     "PRECISIONS", "Interrupted", "Signals", "State", "autocast", "check_same_run", "default_device", "load_tensors",
-    "lost_process", "make_accelerator", "now", "own_forward", "own_tensors", "release", "resolve_precision",
-    "rng_state", "set_rng_state", "shard", "to_device", "windows",
+    "lost_process", "make_accelerator", "now", "own_forward", "own_tensors", "prepared", "release",
+    "resolve_precision", "rng_state", "set_rng_state", "shard", "to_device", "unprepare", "windows",
 ]  # fmt: skip
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 _DTYPE = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -127,10 +127,25 @@ def make_accelerator(
     return accelerator
 
 
+def unprepare(model: nn.Module) -> None:
+    """Takes away what an Accelerator has hung on a model; nothing where there is none.
+
+    The class's own forward comes to light again. And the mark that the model was prepared goes: with it, the next
+    Accelerator would leave the model as it is, and what was to be bf16 would silently be computed in fp32.
+    """
+    for name in ("_is_accelerate_prepared", "_original_forward", "forward"):
+        vars(model).pop(name, None)
+
+
+def prepared(model: nn.Module) -> bool:
+    """Whether an Accelerator has been at this model."""
+    return not {"_is_accelerate_prepared", "_original_forward"}.isdisjoint(vars(model))
+
+
 def release(accelerator: Accelerator, model: nn.Module, optimizer: torch.optim.Optimizer) -> nn.Module:
     """Takes the model out of Accelerate's wrappers, so that it is an ordinary module again; empties the optimizer."""
     plain = accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-    vars(plain).pop("forward", None)  # the class's own forward comes to light again
+    unprepare(plain)
     optimizer.state.clear()  # twice the weights, freed now: schedule and optimizer hold each other
     if accelerator.device.type != "cpu":
         accelerator.free_memory()  # gives the device's memory back

@@ -39,6 +39,8 @@ class Run:
         self.total_steps = min(config.max_steps or per_epoch * config.epochs, per_epoch * config.epochs)
         self.plain_model, self.loss = model, loss.to(self.device)
         self.sharded = self.accelerator.is_fsdp2
+        if engine.prepared(model):  # by the Accelerator of a notebook's own loop
+            engine.unprepare(model)
         if self.sharded:
             self.model, self.optimizer = sharding.share_out(self.accelerator, model, self._optimizer)
         else:

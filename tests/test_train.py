@@ -477,6 +477,39 @@ def test_bf16_trains_and_leaves_an_ordinary_float32_model():
     )  # a second run at another precision, in the same process
 
 
+def _linear_types(model) -> set:
+    """The types that the model's linear layers give while it trains, told by hooks; filled as it runs."""
+    seen = set()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.register_forward_hook(lambda m, _, out: seen.add(out.dtype) if m.training else None)
+    return seen
+
+
+def test_a_second_fit_of_the_same_model_keeps_the_precision():
+    """It computed in fp32 and said bf16: Accelerate leaves alone what bears the mark of an earlier Accelerator."""
+    model, loaders = tiny.model(), tiny.loaders()
+    seen = _linear_types(model)
+    for _ in range(2):
+        seen.clear()
+        fit(model, loaders, config(epochs=1, precision="bf16"))
+        assert seen == {torch.bfloat16}
+    seen.clear()
+    fit(model, loaders, config(epochs=1, precision="fp32"))
+    assert seen == {torch.float32}
+
+
+def test_a_model_from_a_loop_with_its_own_accelerator_trains_in_the_precision_that_fit_is_given():
+    from accelerate import Accelerator
+
+    model, loaders = tiny.model(), tiny.loaders()
+    engine.AcceleratorState._reset_state(reset_partial_state=True)
+    Accelerator(cpu=True, mixed_precision="bf16").prepare(model)
+    seen = _linear_types(model)
+    fit(model, loaders, config(epochs=1, precision="fp32"))
+    assert seen == {torch.float32}
+
+
 def test_out_of_memory_names_settings_with_the_same_effective_batch():
     text = str(diagnosis.out_of_memory(32, 2))
     assert "batch_size=16 with accumulate=4" in text and "64" in text
