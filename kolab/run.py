@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from kolab import best, checkpoint, diagnosis, engine, processes, resume, sharding, stopping
+from kolab import best, checkpoint, diagnosis, engine, heap, processes, resume, sharding, stopping
 from kolab.errors import ConfigError
 from kolab.optim import make_optimizer, make_schedule, parameter_groups
 from kolab.progress_bar import Progress
@@ -80,6 +80,7 @@ class Run:
                 self.accelerator.init_trackers("kolab", config=plain)
                 # Not end_training(): it would also part the processes, which still have a report to write.
                 self._exit.callback(lambda: [tracker.finish() for tracker in self.accelerator.trackers])
+            heap.keep_freed(self.device)
             self.signals = self._exit.enter_context(engine.Signals())
             self.bar = self._exit.enter_context(
                 Progress(

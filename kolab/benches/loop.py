@@ -63,7 +63,7 @@ def _row(way: str, started: dict, found: list[dict], left_out: dict[str, str]) -
     one = started[way]
     return {
         "loop": ways.TITLES[way],
-        "seconds": round(median(_seconds(row[way]) for row in found), 3),
+        "seconds": round(median(turns.net(row[way]) for row in found), 3),
         "of (a)": round(ratio(found, way, "plain")[0], 3),
         "set-up": round(median(row[way]["setup"] for row in found), 3),
         "CPU seconds": round(median(row[way]["cpu"] for row in found), 2),
@@ -73,11 +73,6 @@ def _row(way: str, started: dict, found: list[dict], left_out: dict[str, str]) -
     }
 
 
-def _seconds(times: dict[str, float]) -> float:
-    """From the first batch that goes into the model to the end; making a trainer is in `set-up`."""
-    return times["seconds"] - times["setup"]
-
-
 def ratio(found: list[dict], one: str, other: str) -> tuple[float, float, float]:
     """Median, lowest and highest of the ratio of two loops' seconds, taken within each round.
 
@@ -85,7 +80,7 @@ def ratio(found: list[dict], one: str, other: str) -> tuple[float, float, float]
     >>> ratio([row, row], "a", "b")
     (2.0, 2.0, 2.0)
     """
-    ratios = [_seconds(row[one]) / _seconds(row[other]) for row in found]
+    ratios = [turns.net(row[one]) / turns.net(row[other]) for row in found]
     return median(ratios), min(ratios), max(ratios)
 
 

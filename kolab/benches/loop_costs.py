@@ -14,7 +14,7 @@ import torch
 
 from kolab import checkpoint, engine, measure
 from kolab.batching import TokenDataset, tokenize
-from kolab.benches.loops import task
+from kolab.benches.loops import task, turns
 from kolab.model import load_encoder
 from kolab.optim import make_optimizer, parameter_groups
 
@@ -55,7 +55,7 @@ def _saving(sample: int, reviews: int, repeats: int) -> list[dict[str, Any]]:
     with task.silent():
         work = task.Task("default", sample)
     work.epoch()
-    seconds = [times["seconds"] - times["setup"] for times in (work.epoch() for _ in range(repeats))]
+    seconds = [turns.net(work.epoch()) for _ in range(repeats)]
     epoch = median(seconds) * reviews / sample
     optimizer = make_optimizer(parameter_groups(work.model, 1e-4))
     for parameter in work.model.parameters():

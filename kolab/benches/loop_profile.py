@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from kolab.benches.loops import task
+from kolab.benches.loops import task, turns
 from kolab.processes import default_device
 
 # The first pattern that is found in an operation's name decides. Backward passes are named after their forward pass.
@@ -70,7 +70,7 @@ def one(work: task.Task) -> dict[str, float]:
         times = work.epoch()
     name = "self_device_time_total" if cuda else "self_cpu_time_total"
     spent = [(event.key, getattr(event, name) / 1e6) for event in watch.key_averages()]
-    return grouped(spent, times["seconds"] - times["setup"])
+    return grouped(spent, turns.net(times))
 
 
 def grouped(spent: Iterable[tuple[str, float]], whole: float) -> dict[str, float]:

@@ -4,7 +4,6 @@ import contextlib
 import importlib
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -17,25 +16,18 @@ _IMPORTS = {"trainer": "transformers.trainer", "lightning": "lightning"}
 
 
 @contextlib.contextmanager
-def process(
-    begin: Callable[..., None], *args: Any, environment: Mapping[str, str] | None = None
-) -> Iterator[Callable[..., Any]]:
+def process(begin: Callable[..., None], *args: Any) -> Iterator[Callable[..., Any]]:
     """A process that begins with `begin(*args)`; what comes out runs a function in it and waits for the result.
 
-    environment: variables that a wholly fresh process starts with; glibc reads its own before any line of Python.
-    Without it, the libraries are imported once for all processes, where the system can fork.
+    The libraries are imported once for all processes, where the system can fork.
     """
-    forks = environment is None and "forkserver" in multiprocessing.get_all_start_methods()
+    forks = "forkserver" in multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if forks else "spawn")
     if forks:
         context.set_forkserver_preload([__name__])
-    kept = {name: os.environ.get(name) for name in environment or ()}
-    os.environ.update(environment or {})
     pool = ProcessPoolExecutor(1, context, initializer=_quietly)
     try:
         begun = pool.submit(begin, *args)  # starts the process, and does not wait
-        for name, value in kept.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
         def call(function: Callable[..., Any], *values: Any) -> Any:
             begun.result()  # an error in there keeps its own type
@@ -75,6 +67,11 @@ def epoch() -> dict[str, float]:
     return _task.epoch()
 
 
+def net(times: dict[str, float]) -> float:
+    """An epoch's seconds from the first batch that goes into the model to the end; making a trainer is in `setup`."""
+    return times["seconds"] - times["setup"]
+
+
 def rounds(
     loops: Mapping[str, Callable[..., Any]], repeats: int, ledger: Any, say: Callable[[str], None] = print
 ) -> list[dict[str, dict[str, float]]]:
@@ -91,6 +88,6 @@ def rounds(
     for turn in range(repeats):
         row = ledger.get({"round": turn}, lambda turn=turn: one(turn))
         found.append(row)
-        net = {name: round(times["seconds"] - times["setup"], 2) for name, times in row.items()}
-        say(f"round {turn + 1} of {repeats}: {json.dumps(net)}")
+        seconds = {name: round(net(times), 2) for name, times in row.items()}
+        say(f"round {turn + 1} of {repeats}: {json.dumps(seconds)}")
     return found
