@@ -9,7 +9,9 @@ from kolab.recipe_file import parse_recipe
 
 
 def main(argv: list[str]) -> int:
-    """`kolab train --config RECIPE.yaml [--FIELD VALUE …] [--quick] [--resume]`. Returns 0; raises KolabError."""
+    """`kolab train --config RECIPE.yaml [--FIELD VALUE …] [--quick] [--resume]`. Returns 0, or 128 and
+    the number of the signal that has ended a study early; raises KolabError.
+    """
     quick = "--quick" in argv
     recipe, name = parse_recipe([word for word in argv if word != "--quick"])
     if recipe.study.kind:
@@ -59,7 +61,8 @@ def _study(recipe: Any, name: str, quick: bool) -> int:
     keep_recipe(recipe)
     folder = Path(recipe.train.folder)
     with locked(folder):  # two at once would measure each row twice
-        text = f"# {name}\n\n{kind.report(*kind.run(recipe, folder, recipe.train.resume))}"
+        table, about = kind.run(recipe, folder, recipe.train.resume)
+        text = f"# {name}\n\n{kind.report(table, about)}"
         write_text(folder / "report.md", text)
     print(f"\n{text}\nSaved in {folder}{' (trimmed: the numbers mean little)' * quick}.")
-    return 0
+    return 128 + about["stopped"] if "stopped" in about else 0

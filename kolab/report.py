@@ -55,12 +55,14 @@ def keep_recipe(recipe: Recipe) -> None:
     """Writes recipe.yaml into the run's folder; refuses to resume a run that was started with another recipe."""
     path, settings = Path(recipe.train.folder) / "recipe.yaml", dataclasses.asdict(recipe)
     if path.is_file() and (recipe.train.resume or _has_begun(path.parent)):
-        before = _recipe_of(path)
+        before, settings = (
+            _recipe_of(path),
+            yaml.safe_load(yaml.safe_dump(settings)),
+        )  # tuples are lists in both
         parts = ("data", "model", "loss", "study")  # what `train` says is compared by fit
         other = [part for part in parts if before.get(part, settings[part]) != settings[part]]
-        if recipe.study.batches and before["train"] | {"resume": None} != settings["train"] | {
-            "resume": None
-        }:
+        any_time = {"resume": None}
+        if recipe.study.batches and before["train"] | any_time != settings["train"] | any_time:
             other.append("train")
         if recipe.train.resume and other:
             raise ConfigError(

@@ -2,17 +2,20 @@
 
 import dataclasses
 import math
+import os
+import signal
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kolab import studies
+from kolab import cli, studies
 from kolab.benches.accumulation import _Work
 from kolab.errors import ConfigError
 from kolab.recipe import DataConfig, Recipe, StudyConfig
 from kolab.recipe_file import parse_recipe
+from kolab.run import Run
 from kolab.studies.batches import RULES, _trainings, planned, report, run, trimmed
 from kolab.studies.encoders import encoder_of
 from kolab.train import TrainConfig
@@ -76,6 +79,27 @@ def test_a_study_keeps_its_rows_and_goes_on_where_it_was(tmp_path, capsys):
     columns = [c for c in table if c != "seconds"]
     assert again[columns].equals(table[columns])
     assert report(again, meta).count("| ModernBERT |") == 3
+
+
+def test_a_study_that_a_signal_ends_early_keeps_its_rows_and_says_so_in_its_exit_code(
+    tmp_path, monkeypatch, capsys
+):
+    after_step, trainings = Run.after_step, []
+
+    def one_too_many(run, *args):
+        trainings.append(run) if run not in trainings else None
+        if len(trainings) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        after_step(run, *args)
+
+    monkeypatch.setattr(Run, "after_step", one_too_many)
+    words = ["train", "--config", "accumulation_study.yaml", "--quick", "--folder", str(tmp_path / "study")]
+    words += ["--study.encoders", '["modernbert-small"]', "--study.rules", '["same"]']
+    assert cli.main(words) == 128 + signal.SIGTERM
+    assert "With --resume it goes on from here" in capsys.readouterr().out
+    assert len((tmp_path / "study" / "rows.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+    monkeypatch.undo()
+    assert cli.main([*words, "--resume"]) == 0
 
 
 def test_an_encoder_can_be_cut_to_its_first_layers():

@@ -28,6 +28,8 @@ AIMS = (
     ("fit", "lightning", "at most 0.95"),
     ("published", "default", "at least 4.5"),
 )
+# Below these no loop can come: what is left of a step when a loop adds nothing of its own.
+LIMITS = (("bare", "plain"), ("bare", "trainer"), ("bare", "lightning"), ("bare", "fit"))
 
 
 def run(*, quick: bool = False, reviews: int = 880, repeats: int = 7) -> tuple[pd.DataFrame, dict]:
@@ -98,15 +100,22 @@ def _meta(reviews: int, repeats: int, found: list[dict], started: dict) -> dict[
         for one, other, aim in AIMS
         if one in started and other in started
     }
+    limits = {
+        f"{one}/{other}": "{:.3f} ({:.3f}–{:.3f})".format(*ratio(found, one, other))
+        + ", a bound for any loop"
+        for one, other in LIMITS
+        if one in started and other in started
+    }
     return {
         "data": f"it_reviews, {started['plain']['tokens']:,} tokens in {reviews or 'all'} reviews drawn at random",
         "encoder": "kolab-mini", "device": device.type, "threads": torch.get_num_threads(), "rounds": repeats,
-        **reached,
+        **reached, **limits,
         "(a) to (d)": "float32, the same batches of 32 in the same order, fused AdamW, a schedule, clipping at 1; "
         "nothing evaluated, saved or logged",
         "(e)": "batches of 16 in random order, cut at 256 tokens, float32, plain AdamW, two loader workers, its loss "
         "read after each step; transformers' own attention",
         "(f)": f"batches of 32 of like length, cut at 128 tokens, {engine.resolve_precision('auto', device)}",
+        "bare": "forward, backward and optimizer alone, on batches made before: no clipping, schedule or bookkeeping",
         "seconds": "an epoch of the sample, from the first batch to the end: the median over the rounds; set-up: what "
         "a loop does before its first batch; of (a), and ratios: medians of the rounds' own ratios (lowest–highest)",
         "peak MiB": "of the process, beyond the loaded model, in its first epoch (on a GPU, torch's allocator)",

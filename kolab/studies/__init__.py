@@ -5,13 +5,15 @@ Each kind is a module here, with
 - `check(recipe)`: raises ConfigError for what cannot be, before anything is loaded;
 - `trimmed(recipe)`: the same study on bundled data, small enough for two minutes on two cores (`--quick`);
 - `run(recipe, folder, resume) -> (table, about)`: one row a training. Every row is kept in the folder's rows.jsonl as
-  soon as it is there; `resume` goes on with them. A Ctrl-C ends the study early, and what is whole counts;
+  soon as it is there; `resume` goes on with them. A Ctrl-C ends the study early, and what is whole counts:
+  `about` then has `stopped`, the signal's number;
 - `report(table, about)`: the same as Markdown.
 """
 
 import dataclasses
 import importlib
 import pkgutil
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -65,8 +67,12 @@ def get(book: Ledger, key: Mapping[str, Any], work: Callable[[], dict]) -> dict:
     return row
 
 
-def stopped(book: Ledger) -> None:
-    """After a Ctrl-C: says that what is whole counts, or goes on with the interruption where there is nothing."""
+def stopped(book: Ledger, stop: KeyboardInterrupt) -> dict[str, int]:
+    """After a Ctrl-C: says that what is whole counts, or goes on with the interruption where there is nothing.
+
+    What comes back belongs to what `run` says about its table: {"stopped": the signal's number}.
+    """
     if not book.rows:
-        raise KeyboardInterrupt("stopped before the first row was whole")
+        raise KeyboardInterrupt("stopped before the first row was whole") from stop
     print("Stopped: what is whole counts. With --resume it goes on from here.")
+    return {"stopped": int(getattr(stop, "signal_number", signal.SIGINT))}

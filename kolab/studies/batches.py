@@ -84,14 +84,15 @@ def run(recipe: Recipe, folder: Path | None = None, resume: bool = False) -> tup
         data[name] = _tokenized(splits, encoder_of(name, seed=0)[1], recipe)
     first = data[recipe.study.encoders[0]]
     ledger = studies.ledger(recipe, folder, resume)
+    early: dict[str, int] = {}
     try:
         for name, rule, batch, seed in _trainings(recipe):
             key = {"encoder": label_of(name), "rule": rule, "batch": batch, "seed": seed}
             work = functools.partial(one, recipe, name, rule, batch, seed, *data[name], labels)
             studies.get(ledger, key, work)
-    except KeyboardInterrupt:
-        studies.stopped(ledger)
-    return pd.DataFrame(ledger.rows), about(recipe, len(first[0]), len(first[1]), ledger.rows)
+    except KeyboardInterrupt as stop:
+        early = studies.stopped(ledger, stop)
+    return pd.DataFrame(ledger.rows), about(recipe, len(first[0]), len(first[1]), ledger.rows) | early
 
 
 def one(

@@ -123,6 +123,7 @@ def run(recipe: Recipe, folder: Path | None = None, resume: bool = False) -> tup
         flush=True,
     )
     ledger = studies.ledger(recipe, folder, resume)
+    early: dict[str, int] = {}
     try:
         for seed in range(recipe.study.seeds):
             parts = folds(whole, recipe.study.folds, seed=seed)
@@ -131,9 +132,9 @@ def run(recipe: Recipe, folder: Path | None = None, resume: bool = False) -> tup
                     key = {"variant": variant, "seed": seed, "fold": fold}
                     work = functools.partial(one, varied(recipe, variant), variant, seed, whole, held_out)
                     studies.get(ledger, key, work)
-    except KeyboardInterrupt:
-        studies.stopped(ledger)
-    return pd.DataFrame(ledger.rows), about(recipe, len(whole), names, ledger.rows)
+    except KeyboardInterrupt as stop:
+        early = studies.stopped(ledger, stop)
+    return pd.DataFrame(ledger.rows), about(recipe, len(whole), names, ledger.rows) | early
 
 
 def one(recipe: Recipe, variant: str, seed: int, whole: Dataset, held_out: list[int]) -> dict[str, Any]:

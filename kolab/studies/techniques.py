@@ -67,6 +67,7 @@ def run(recipe: Recipe, folder: Path | None = None, resume: bool = False) -> tup
     held_out = _held_out(splits, recipe.study.held_out)
     labels = list(splits["train"].features["label"].names)
     ledger = studies.ledger(recipe, folder, resume)
+    early: dict[str, int] = {}
     try:
         for name in recipe.study.encoders:
             parts = _Parts(recipe, name, splits["train"], held_out, labels)
@@ -74,9 +75,9 @@ def run(recipe: Recipe, folder: Path | None = None, resume: bool = False) -> tup
                 for variant in recipe.study.variants or VARIANTS:
                     key = {"encoder": label_of(name), "variant": variant, "seed": seed}
                     studies.get(ledger, key, functools.partial(one, recipe, parts, VARIANTS[variant], seed))
-    except KeyboardInterrupt:
-        studies.stopped(ledger)
-    return pd.DataFrame(ledger.rows), about(recipe, len(splits["train"]), len(held_out), ledger.rows)
+    except KeyboardInterrupt as stop:
+        early = studies.stopped(ledger, stop)
+    return pd.DataFrame(ledger.rows), about(recipe, len(splits["train"]), len(held_out), ledger.rows) | early
 
 
 def one(recipe: Recipe, parts: "_Parts", variant: Variant, seed: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Six ways to train the same classifier for an epoch: what `kolab bench loop` compares.
+"""Six ways to train the same classifier for an epoch, and what all of them share: what `kolab bench loop` compares.
 
 The first four are the same training, written down four times: equal batches in equal order, float32, AdamW with the
 same groups and the same schedule, clipping at 1, no evaluation, nothing saved. After an epoch their weights agree to
@@ -21,6 +21,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from kolab import heap
 from kolab.batching import Loaders
 from kolab.optim import make_optimizer, make_schedule, parameter_groups
 from kolab.train import TrainConfig, fit
@@ -123,10 +124,27 @@ def default_fit(model: nn.Module, loaders: Loaders) -> None:
     fit(model, {"train": loaders["train"]}, TrainConfig(epochs=1))
 
 
+def bare(model: nn.Module, loaders: Loaders) -> None:
+    """What no loop can do without, and nothing else: forward, backward, the optimizer's step, on batches made before.
+
+    Freed memory is kept, as in `kl.fit`. No clipping, no schedule, no sum of the losses: a bound, not a training.
+    """
+    device = next(model.parameters()).device
+    heap.keep_freed(device)
+    batches = [{name: tensor.to(device) for name, tensor in batch.items()} for batch in loaders["train"]]
+    optimizer, _ = _optimizer(model, len(batches))
+    model.train()
+    for batch in batches:
+        labels = batch.pop("labels")
+        F.cross_entropy(model(**batch).logits, labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
 # In the order of the table. The first is what the others are compared with.
 WAYS: dict[str, Loop] = {
     "plain": plain, "trainer": trainer, "lightning": lightning, "fit": kolab_fit,
-    "published": published, "default": default_fit,
+    "published": published, "default": default_fit, "bare": bare,
 }  # fmt: skip
 EQUAL = ("plain", "trainer", "lightning", "fit")
 TITLES = {
@@ -136,6 +154,7 @@ TITLES = {
     "fit": "(d) kl.fit, the same settings",
     "published": "(e) the published loop",
     "default": "(f) kl.fit at its defaults",
+    "bare": "the bare steps of (a) to (d)",
 }
 
 
