@@ -52,9 +52,17 @@ def test_the_pins_are_exact_inside_the_ranges_and_complete():
         assert wanted.specifier.contains(Version(pins[wanted.name.lower()])), line
 
 
-def test_ci_calls_make_test():
-    run = ROOT / ".ci" / "run"
-    assert os.access(run, os.X_OK) and "make test" in run.read_text(encoding="utf-8")
+def test_ci_runs_the_quick_and_the_slow_tests_and_fails_with_either(tmp_path):
+    """With a `make` that only notes what it is asked for, and fails where it is told to."""
+    make = tmp_path / "make"
+    make.write_text('#!/bin/sh\necho "=== 1 passed in $1 ==="\n[ "$1" != "$FAILS" ]\n', encoding="utf-8")
+    make.chmod(0o755)
+    for fails, code in (("", 0), ("test", 1), ("test-slow", 1)):
+        path = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "FAILS": fails}
+        done = subprocess.run([ROOT / ".ci" / "run"], capture_output=True, text=True, env=os.environ | path)
+        assert (done.returncode != 0) == bool(code), fails
+        summary = done.stdout.split("--- summary")[1]
+        assert "1 passed in test =" in summary and "1 passed in test-slow =" in summary
 
 
 def test_make_alone_lists_the_targets():

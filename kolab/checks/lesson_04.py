@@ -134,7 +134,7 @@ def _stage(model):
 
 
 def _distance(model, other) -> float:
-    return max(float((p - q).abs().max()) for p, q in zip(model.parameters(), other.parameters()))
+    return max(float((p - q).detach().abs().max()) for p, q in zip(model.parameters(), other.parameters()))
 
 
 def _check_train(answer):
