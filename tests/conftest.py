@@ -11,10 +11,14 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["MPLBACKEND"] = "agg"
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.faulty_server import server  # noqa: F401  (a fixture)
 
 ROOT = Path(__file__).resolve().parent.parent
+# On a busy machine the first examples, which import what they need, can take longer than hypothesis likes.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)

@@ -660,7 +660,9 @@ def test_texts_that_people_do_write_are_no_reason_to_stop(tmp_path):
 # ---- fuzzing, a bounded number of inputs each
 
 BOUNDED = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 ENTRY = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
 JSON = st.recursive(

@@ -172,7 +172,11 @@ def test_every_family_goes_through(family, pooling, tmp_path):
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "attention"])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     lengths=st.lists(st.integers(1, 12), min_size=1, max_size=4),
     more=st.integers(1, 20),

@@ -286,7 +286,11 @@ def test_where_all_are_spoilt_nothing_is_trained_and_nothing_is_removed(three, t
     assert sorted(folder.rglob("*")) == before
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(file=st.integers(0, 5), start=st.floats(0, 1), length=st.integers(0, 300), new=st.binary(max_size=300))
 def test_no_file_that_differs_by_a_byte_is_taken_for_whole(three, tmp_path_factory, file, start, length, new):
     """Any stretch of any file, replaced by anything."""
