@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Studies that the README shows: name → title. The others are for the lessons (`kolab results` lists all).
 TABLES: dict[str, str] = {
     "pooling": "Which pooling and head, on the bundled reviews",
-    "loop": "How long an epoch takes: six loops, taking turns",
+    "loop": "How long an epoch takes: six loops taking turns, and their bare steps",
     "loop_profile": "Where the time of a training step goes",
     "loop_allocator": "What it costs to give memory back after each step",
     "loop_costs": "Tokenising and saving",
