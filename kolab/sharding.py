@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from accelerate.utils.environment import parse_flag_from_env
+from packaging.version import Version
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -21,6 +22,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from kolab.errors import ConfigError, TrainingError
 from kolab.processes import launched
 
+# Under 2.8 a gradient on two processes was twice the true one (on a CPU, gloo); what lies between was not tried.
+OLDEST = Version("2.13")
 CONFIG = Path(__file__).parent / "recipes" / "accelerate" / "fsdp.yaml"
 # What else a launcher can ask for, by the name after ACCELERATE_USE_, and why `fit` does not do it.
 _NEVER = {
@@ -73,6 +76,11 @@ def asked(precision: str, device: torch.device) -> FullyShardedDataParallelPlugi
 
 
 def _check_settings(precision: str, device: torch.device) -> None:
+    if Version(torch.__version__) < OLDEST:
+        raise ConfigError(
+            f"FSDP needs torch {OLDEST} or newer, with which the gradients are tested; this is {torch.__version__}. "
+            "Under 2.8 they came out several times too large. torchrun works with any torch that the course allows."
+        )
     version = os.environ.get("FSDP_VERSION", "1")
     if version != "2":
         raise ConfigError(

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packaging.version import Version
 
 from kolab import checkpoint, sharding
 from kolab.errors import ConfigError
@@ -14,7 +15,12 @@ from kolab.model import Classifier
 from tests import group as jobs
 from tests.test_distributed import ROOT, TRAIN, group, launch, same_history, whole_batch  # noqa: F401
 
-pytestmark = pytest.mark.xdist_group("several processes")
+pytestmark = [
+    pytest.mark.xdist_group("several processes"),
+    pytest.mark.skipif(
+        Version(torch.__version__) < sharding.OLDEST, reason="kl.fit refuses FSDP with this torch"
+    ),
+]
 
 
 @settings(max_examples=8, deadline=None)
@@ -121,6 +127,12 @@ def test_what_would_not_be_exact_is_refused(monkeypatch, name, value, words):
         monkeypatch.setenv(key, usual)
     with pytest.raises(ConfigError, match=words):
         sharding.asked("fp32", torch.device("cpu"))
+
+
+def test_a_torch_with_which_gradients_were_wrong_is_refused(monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "2.8.0+cpu")
+    with pytest.raises(ConfigError, match=r"FSDP needs torch 2\.13 or newer.* this is 2\.8\.0"):
+        sharding._check_settings("fp32", torch.device("cpu"))
 
 
 def test_fp16_and_unknown_layers_are_refused(monkeypatch):
