@@ -55,10 +55,8 @@ def keep_recipe(recipe: Recipe) -> None:
     """Writes recipe.yaml into the run's folder; refuses to resume a run that was started with another recipe."""
     path, settings = Path(recipe.train.folder) / "recipe.yaml", dataclasses.asdict(recipe)
     if path.is_file() and (recipe.train.resume or _has_begun(path.parent)):
-        before, settings = (
-            _recipe_of(path),
-            yaml.safe_load(yaml.safe_dump(settings)),
-        )  # tuples are lists in both
+        before = _recipe_of(path)
+        settings = yaml.safe_load(yaml.safe_dump(settings))  # as `before` was read: a tuple is a list
         parts = ("data", "model", "loss", "study")  # what `train` says is compared by fit
         other = [part for part in parts if before.get(part, settings[part]) != settings[part]]
         any_time = {"resume": None}

@@ -38,6 +38,26 @@ class _Run:
         self.model, self.loss = model, 0.1
 
 
+class _Leash:
+    """Lives as long as the graph of a prediction does."""
+
+
+class _OnLeash(torch.autograd.Function):
+    """Hands its input on, and hangs something on the graph.
+
+    Under older torch (2.8) a weak reference to a weight ends with its model, also while a graph still holds the weight.
+    """
+
+    @staticmethod
+    def forward(ctx, logits, leash):
+        ctx.leash = leash
+        return logits.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient, None
+
+
 class _Yard:
     """Hands out models and notes, whenever a new one is asked for, which earlier ones are still there."""
 
@@ -45,7 +65,8 @@ class _Yard:
         seed = fresh_seed()
         self.x = torch.randn(6, 5, generator=torch.Generator().manual_seed(seed))
         self.models, self.seed = models, seed
-        self.born: list[tuple[weakref.ref, weakref.ref]] = []
+        self.born: list[weakref.ref] = []
+        self.graphs: list[weakref.ref] = []
         self.found: list[str] = []
 
     def builders(self) -> list[Callable]:
@@ -54,24 +75,23 @@ class _Yard:
     def build(self, number: int) -> _Model:
         self.look()
         model = _Model(5, 3, self.seed + number)
-        self.born.append((weakref.ref(model), weakref.ref(model.linear.weight)))
+        self.born.append(weakref.ref(model))
         return model
 
     def look(self) -> None:
         if not self.born:
             return
-        alive = [model() is not None for model, _ in self.born]
-        weights = [weight() is not None for _, weight in self.born]
+        alive = [model() is not None for model in self.born]
         if any(alive):
             gc.collect()
-            still = [model() is not None for model, _ in self.born]
+            still = [model() is not None for model in self.born]
             if not any(still):
                 self.found.append("cycle")
             elif sum(still) > 1:
                 self.found.append("all")
             else:
                 self.found.append("last")
-        elif any(weights):
+        elif any(graph() is not None for graph in self.graphs):
             self.found.append("graph")
 
     @staticmethod
@@ -82,7 +102,9 @@ class _Yard:
         return _Run(model)
 
     def predict(self, model: _Model) -> torch.Tensor:
-        return model(self.x)
+        leash = _Leash()
+        self.graphs.append(weakref.ref(leash))
+        return _OnLeash.apply(model(self.x), leash)
 
     def truth(self, trained: bool = True) -> np.ndarray:
         logits = []
