@@ -915,5 +915,5 @@ print(f"padding in an epoch: {kl.batching.padding_share(loaders.train):.1%}")
 #
 # ## 다음으로
 #
-# [3과](03_classifier_on_an_encoder.ipynb)에서는 인코더 위에 헤드를 얹고 이 배치를 흘려보냅니다. 이 과의 코드를 다듬은 것이
+# [3강](03_classifier_on_an_encoder.ipynb)에서는 인코더 위에 헤드를 얹고 이 배치를 흘려보냅니다. 이 과의 코드를 다듬은 것이
 # `kolab/batching.py`와 `kolab/bucket.py`에 있고, 어휘를 만드는 법은 13강에서 다룹니다.

@@ -126,7 +126,7 @@ print(f"gradient: {len(big):,} numbers, length {float(big.norm()):.3f}; relative
 
 # %% [markdown] tags=["ko"]
 # 숫자 약 7백만 개가 float64의 마지막 자리까지 일치합니다. 마이크로배치마다 자기 안에서 가장 긴 리뷰에 맞춰 패딩했는데도 상관없어요. 어텐션과 풀링이 마스크를 보기
-# 때문입니다(3과). 크기가 같은 마이크로배치 세 개에 대해서는 이것으로 증명이 끝났습니다. 그럼 무엇을 벌었을까요?
+# 때문입니다(3강). 크기가 같은 마이크로배치 세 개에 대해서는 이것으로 증명이 끝났습니다. 그럼 무엇을 벌었을까요?
 
 # %% [markdown] tags=["en"]
 # ## What it buys: memory
@@ -920,5 +920,5 @@ kl.check("6.4", plan)
 #
 # ## 다음으로
 #
-# 7과에서는 메모리의 나머지 절반, 수의 형식을 들여다봅니다. 1e-8짜리 그래디언트가 왜 사라질 수 있는지도요. `kolab train --config accumulation_study.yaml`은 이 과의 실험을 여러분의 인코더로 되풀이합니다.
+# 7강에서는 메모리의 나머지 절반, 수의 형식을 들여다봅니다. 1e-8짜리 그래디언트가 왜 사라질 수 있는지도요. `kolab train --config accumulation_study.yaml`은 이 과의 실험을 여러분의 인코더로 되풀이합니다.
 # `kolab/train.py`가 그 루프이고, 연습 6.2를 다듬은 것이 `kolab/losses.py`입니다.
