@@ -81,7 +81,7 @@ def test_the_bag_learns_what_words_tell():
 
 def test_the_summary_has_mean_and_standard_deviation():
     scores = [
-        {"task": "t", "part": "all", "model": m, "f1": f1, "accuracy": f1, "seconds": 2.0, "epochs": 4}
+        dict(task="t", part="all", model=m, f1=f1, accuracy=f1, seconds=2.0, epochs=4, lr=2e-4)
         for m, f1 in [("a", 0.5), ("b", 0.1), ("a", 0.7)]
     ]
     table = probe.summary(scores)
@@ -124,8 +124,8 @@ def test_any_folder_can_be_probed(raw, tmp_path, monkeypatch, capsys):
 def test_after_an_interruption_the_whole_tasks_count_and_it_goes_on(monkeypatch, tmp_path, capsys):
     measured, stop = [], ["reviews"]
 
-    def models(data, task, encoder, seed, *_):
-        def found(epochs):
+    def models(data, task, encoder, seed):
+        def found(epochs, lr):
             if task in stop:
                 raise KeyboardInterrupt
             measured.append((task, seed))
@@ -136,11 +136,11 @@ def test_after_an_interruption_the_whole_tasks_count_and_it_goes_on(monkeypatch,
     monkeypatch.delenv("KOLAB_NSMC_RAW", raising=False)
     monkeypatch.setenv("KOLAB_HOME", str(tmp_path))
     monkeypatch.setattr(probe, "_models", models)
-    table, _ = probe.run(seeds=2, epochs=1)
+    table, _ = probe.run(seeds=2, epochs=1, lr=1e-3)
     assert table["task"].tolist() == ["emotions"] and table["macro_f1"].tolist() == [1.0]
     assert "Stopped" in capsys.readouterr().out
     stop.clear()
-    table, _ = probe.run(seeds=2, epochs=1)
+    table, _ = probe.run(seeds=2, epochs=1, lr=1e-3)
     assert table["runs"].tolist() == [2, 2, 2, 2] and set(table["part"]) == {"all", "hard", "plain"}
     assert measured == [
         ("emotions", 0),
@@ -150,17 +150,17 @@ def test_after_an_interruption_the_whole_tasks_count_and_it_goes_on(monkeypatch,
     ]  # none of them twice
     stop.append("emotions")
     with pytest.raises(KeyboardInterrupt):
-        probe.run(seeds=2, epochs=2)  # other settings: nothing is whole yet
+        probe.run(seeds=2, epochs=2, lr=1e-3)  # other settings: nothing is whole yet
 
 
-def test_the_epochs_are_tuned_once_on_the_training_part_alone(monkeypatch, tmp_path):
+def test_epochs_and_rate_are_tuned_once_on_the_training_part_alone(monkeypatch, tmp_path):
     asked = []
 
-    def models(data, task, encoder, seed, *_):
-        def found(epochs):
-            asked.append((seed, epochs, len(data["train"]), len(data["test"])))
+    def models(data, task, encoder, seed):
+        def found(epochs, lr):
+            asked.append((seed, (epochs, lr), len(data["train"]), len(data["test"])))
             labels = np.array(data["test"]["label"])
-            return labels if epochs == 8 else np.zeros_like(labels)
+            return labels if (epochs, lr) == probe.SETTINGS[1] else np.zeros_like(labels)
 
         return {"mine": found}
 
@@ -169,10 +169,17 @@ def test_the_epochs_are_tuned_once_on_the_training_part_alone(monkeypatch, tmp_p
     monkeypatch.setattr(probe, "_models", models)
     monkeypatch.setattr(probe, "_reviews", probe._emotions)
     table, meta = probe.run(seeds=2)
-    assert table["epochs"].tolist() == [8, 8] and "tuned" in meta["epochs"]
-    assert [epochs for _, epochs, _, _ in asked] == [4, 8, 12, 8] * 2 + [
-        8,
-        8,
-    ]  # two tasks; then the second seed
-    tuning, final = asked[0], asked[3]
+    best = probe.SETTINGS[1]
+    assert list(zip(table["epochs"], table["lr"], strict=True)) == [best, best]
+    assert str(probe.SETTINGS) in meta["epochs_and_rate"]
+    # Two tasks, each tried and measured; then the second seed.
+    assert [setting for _, setting, _, _ in asked] == [*probe.SETTINGS, best] * 2 + [best] * 2
+    tuning, final = asked[0], asked[len(probe.SETTINGS)]
     assert tuning[2] + tuning[3] == final[2] and tuning[3] == pytest.approx(final[2] / 5, abs=1)
+
+    del asked[:]
+    probe.run(seeds=1, lr=best[1])  # one of the two given: the other is tuned
+    assert {setting[1] for _, setting, _, _ in asked} <= {best[1]}
+    _, meta = probe.run(seeds=1, epochs=3, lr=1e-3)  # both given: nothing is
+    assert [setting for _, setting, _, _ in asked if setting[0] == 3] == [(3, 1e-3)] * 2
+    assert meta["epochs_and_rate"] == (3, 1e-3)

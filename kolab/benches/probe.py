@@ -14,8 +14,9 @@ Each task is scored by macro-F1 (mean and standard deviation) and accuracy:
 The bag: TF-IDF over character n-grams and logistic regression, tuned by cross-validation on the training part. All
 models weigh the classes alike, as macro-F1 does.
 
-The networks are tuned as the bag is, in the one setting that matters most on few labels, the number of epochs: once a
-task, on a fifth of the training part of seed 0, for the encoder and for the random weights apart. The rest is the same.
+The networks are tuned as the bag is, in the two settings that matter most on few labels, learning rate and number of
+epochs: once a task, on a fifth of the training part of seed 0, for the encoder and for the random weights apart. The
+rest is the same.
 """
 
 import functools
@@ -48,7 +49,7 @@ from kolab.train import TrainConfig, fit, predict
 RATINGS = {"bad (1-4)": range(1, 5), "middling (5-7)": range(5, 8), "good (9-10)": range(9, 11)}
 TWO_RATINGS = {"bad (1-4)": range(1, 5), "good (9-10)": range(9, 11)}
 TRAIN_ROWS, TEST_ROWS, TWO_TEST_ROWS = 3526, 4000, 10_000
-EPOCHS = (4, 8, 12)
+SETTINGS = ((4, 2e-4), (8, 2e-4), (4, 4e-4), (12, 4e-4))  # epochs and rate, tried for each network
 GRID = {"tfidfvectorizer__ngram_range": [(1, 3), (1, 5)], "logisticregression__C": [3.0, 30.0]}
 BAG, RANDOM = "TF-IDF + logistic regression", "random weights"
 
@@ -60,7 +61,7 @@ def run(
     raw: str | None = None,
     seeds: int = 5,
     epochs: int = 0,
-    lr: float = 4e-4,
+    lr: float = 0.0,
     two_classes: int = 0,
 ) -> tuple[pd.DataFrame, dict]:
     """Macro-F1 of an encoder, of its network with random weights, and of the bag: one row a task, part and model.
@@ -68,7 +69,7 @@ def run(
     quick: a look at whether it runs: 60 rows, one seed, one epoch. encoder: a name or a folder, as for `load_encoder`.
     raw: the raw film reviews as parquet (default: the environment's KOLAB_NSMC_RAW). seeds: how many; after
     a Ctrl-C the tasks count that are whole, and the same command goes on.
-    epochs: so many for all; 0 tunes them, among 4, 8 and 12.
+    epochs, lr: the same for all tasks and networks; 0 tunes it, among SETTINGS.
     two_classes: training rows of the two-class task; 0 leaves it out.
     """
     raw = raw or os.environ.get("KOLAB_NSMC_RAW")
@@ -77,7 +78,7 @@ def run(
     if two_classes and not raw:
         raise ConfigError("--two-classes needs the raw corpus: --raw FILE.parquet or KOLAB_NSMC_RAW.")
     if quick:
-        seeds, epochs = 1, 1
+        seeds, epochs, lr = 1, 1, lr or SETTINGS[0][1]
     tasks: dict[str, Callable[[int], DatasetDict]] = {"emotions": _emotions, "reviews": _reviews}
     if raw:
         fixed = {"film reviews": film_probe(raw)}
@@ -86,7 +87,8 @@ def run(
         tasks = {name: lambda seed, data=data: data for name, data in fixed.items()} | tasks
     else:
         print("film reviews are left out: give the raw corpus by --raw FILE.parquet or KOLAB_NSMC_RAW.")
-    about = {"epochs": epochs, "lr": lr, "two_classes": two_classes, "encoder": _digest(encoder)}
+    settings = tuple(dict.fromkeys((epochs or some, lr or rate) for some, rate in SETTINGS))
+    about = {"two_classes": two_classes, "encoder": _digest(encoder)}
     ledger = Ledger(None if quick else memory.home() / "bench-probe.jsonl", about)
     scores: list[dict] = []
     try:
@@ -95,7 +97,7 @@ def run(
                 data = load(seed)
                 if quick:
                     data = DatasetDict({name: part.select(range(60)) for name, part in data.items()})
-                scores += _one_task(task, data, encoder, seed, epochs, lr, ledger)
+                scores += _one_task(task, data, encoder, seed, settings, ledger)
     except KeyboardInterrupt:
         if not scores:
             raise
@@ -103,7 +105,8 @@ def run(
             "Stopped: the tasks that are whole count; the column 'runs' says how many seeds. Run it again to go on."
         )
     meta = {
-        "encoder": Path(encoder).name, "seeds": seeds, "lr": lr, "epochs": epochs or f"tuned, one of {EPOCHS}",
+        "encoder": Path(encoder).name, "seeds": seeds,
+        "epochs_and_rate": f"the best of {settings}" if settings[1:] else settings[0],
         "batch_size": 32, "pooling": "mean",
         "loss": "cross-entropy, classes weighted alike",
         "film_reviews": f"{TRAIN_ROWS} rows to train on, {TEST_ROWS} to test" if raw else "not measured: no raw corpus",
@@ -113,19 +116,20 @@ def run(
     return summary(scores), meta
 
 
-def _one_task(task: str, data: DatasetDict, encoder: str, seed: int, epochs: int, lr: float, ledger: Ledger):
+def _one_task(task: str, data: DatasetDict, encoder: str, seed: int, settings: tuple, ledger: Ledger):
     """The scores of all models on one task, for one seed."""
 
-    def measure(make: Callable, epochs: int | None) -> dict:
+    def measure(make: Callable, *setting) -> dict:
         start = time.perf_counter()
-        found = make(epochs)
+        found = make(*setting)
         return {"seconds": time.perf_counter() - start, "parts": list(_by_part(data["test"], found))}
 
     scores = []
-    for model, make in _models(data, task, encoder, seed, lr).items():
-        best = None if model == BAG else epochs or _tuned(data, task, model, encoder, lr, ledger)
-        about = {"task": task, "model": model, "epochs": best}
-        row = ledger.get(about | {"seed": seed}, functools.partial(measure, make, best))
+    for model, make in _models(data, task, encoder, seed).items():
+        best = () if model == BAG else _tuned(data, task, model, encoder, settings, ledger)
+        epochs, lr = best or (None, None)
+        about = {"task": task, "model": model, "epochs": epochs, "lr": lr}
+        row = ledger.get(about | {"seed": seed}, functools.partial(measure, make, *best))
         scores += [about | {"seconds": row["seconds"]} | part for part in row["parts"]]
         print(
             f"seed {seed}  {task:13} {model:30} {scores[-1]['f1']:.3f}  {row['seconds']:5.0f} s", flush=True
@@ -133,18 +137,22 @@ def _one_task(task: str, data: DatasetDict, encoder: str, seed: int, epochs: int
     return scores
 
 
-def _tuned(data: DatasetDict, task: str, model: str, encoder: str, lr: float, ledger: Ledger) -> int:
-    """The best of EPOCHS on a fifth of the training part: measured on the first seed's, and kept for the others."""
+def _tuned(
+    data: DatasetDict, task: str, model: str, encoder: str, settings: tuple, ledger: Ledger
+) -> tuple[int, float]:
+    """The best of the settings on a fifth of the training part: measured on the first seed's, kept for the others."""
+    if len(settings) == 1:
+        return settings[0]
 
-    def measure(epochs: int) -> dict:
+    def measure(setting: tuple[int, float]) -> dict:
         inner = data["train"].train_test_split(test_size=0.2, seed=0, stratify_by_column="label")
-        found = _models(inner, task, encoder, 0, lr)[model](epochs)
+        found = _models(inner, task, encoder, 0)[model](*setting)
         return {"f1": macro_f1(found, np.array(inner["test"]["label"]))}
 
     found = {}
-    for epochs in EPOCHS:
-        key = {"tuning": task, "model": model, "epochs": epochs}
-        found[epochs] = ledger.get(key, functools.partial(measure, epochs))["f1"]
+    for setting in settings:
+        key = {"tuning": task, "model": model, "epochs": setting[0], "lr": setting[1]}
+        found[setting] = ledger.get(key, functools.partial(measure, setting))["f1"]
     return max(found, key=found.get)
 
 
@@ -164,6 +172,7 @@ def summary(scores: list[dict]) -> pd.DataFrame:
         accuracy=("accuracy", "mean"),
         runs=("f1", "size"),
         epochs=("epochs", "first"),
+        lr=("lr", "first"),
         seconds=("seconds", "median"),
     )
     return table.round({"macro_f1": 4, "sd": 4, "accuracy": 4, "seconds": 1}).reset_index()
@@ -249,13 +258,14 @@ def _two_parts(splits: DatasetDict, columns: list[str]) -> DatasetDict:
 # ---- the models
 
 
-def _models(data: DatasetDict, task: str, encoder: str, seed: int, lr: float) -> dict[str, Callable]:
-    """Epochs → predictions for the test rows, by model. The bag has no seed: on rows that stay, once will do."""
+def _models(data: DatasetDict, task: str, encoder: str, seed: int) -> dict[str, Callable]:
+    """Epochs and rate → predictions for the test rows, by model. The bag has neither, nor a seed: on rows that stay,
+    once will do."""
 
-    def tuned(epochs: int, **options) -> np.ndarray:
+    def tuned(epochs: int, lr: float, **options) -> np.ndarray:
         return _fine_tuned(*load_encoder(encoder, **options), data, seed, epochs, lr)
 
-    def bag(_: None) -> np.ndarray:
+    def bag() -> np.ndarray:
         return bag_of_ngrams(data["train"]["text"], data["train"]["label"], data["test"]["text"])
 
     models = {Path(encoder).name: tuned, RANDOM: functools.partial(tuned, pretrained=False, seed=seed)}
