@@ -183,3 +183,36 @@ def test_epochs_and_rate_are_tuned_once_on_the_training_part_alone(monkeypatch, 
     _, meta = probe.run(seeds=1, epochs=3, lr=1e-3)  # both given: nothing is
     assert [setting for _, setting, _, _ in asked if setting[0] == 3] == [(3, 1e-3)] * 2
     assert meta["epochs_and_rate"] == (3, 1e-3)
+
+
+def test_the_two_class_task_is_measured_once_and_without_random_weights(raw, monkeypatch, tmp_path):
+    asked = []
+    models = probe._models
+
+    def counted(data, task, encoder, seed):
+        names = models(data, task, encoder, seed)
+        if task != probe.TWO_CLASSES:
+            return {}
+
+        def found(*setting):
+            asked.append((seed, setting))
+            return np.array(data["test"]["label"])
+
+        return dict.fromkeys(names, found)
+
+    whole = probe.two_class_task
+    monkeypatch.setattr(probe, "film_probe", lambda path: probe.DatasetDict())
+    monkeypatch.setattr(probe, "two_class_task", lambda path, rows: whole(path, rows, test=20))
+    monkeypatch.setenv("KOLAB_HOME", str(tmp_path))
+    monkeypatch.setattr(probe, "_models", counted)
+    table, meta = probe.run(seeds=2, raw=str(raw), two_classes=30)
+    assert table["model"].tolist() == ["kolab-mini", probe.BAG] and table["runs"].tolist() == [1, 1]
+    assert asked == [(0, (2, 2e-4)), (0, ())] and meta["two_classes"].startswith("30 rows")
+
+
+def test_where_rows_are_many_the_bag_is_tuned_on_some_and_fitted_on_all(monkeypatch):
+    monkeypatch.setattr(probe, "TUNING_ROWS", 30)
+    texts = [f"정말 {word} {number}" for number in range(15) for word in ("재밌어요", "지루해요")]
+    later = [f"아주 {word} {number}" for number in range(15) for word in ("훌륭해요", "엉망이에요")]
+    found = probe.bag_of_ngrams(texts + later, [0, 1] * 30, ["너무 훌륭해요", "너무 엉망이에요"])
+    assert found.tolist() == [0, 1]
