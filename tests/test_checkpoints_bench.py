@@ -62,7 +62,7 @@ def test_folders_are_found_by_their_tokens(models):
 
 
 def test_a_row_for_each_model_and_seed_and_a_stopped_run_goes_on(raw, models, capsys, monkeypatch):
-    options = {"folder": str(models), "raw": str(raw), "seeds": 2, "epochs": 1}
+    options = {"folder": str(models), "raw": str(raw), "seeds": 2, "epochs": 1, "lr": 1e-3}
     table, meta = checkpoints.run(**options)
     expected = [(probe.BAG, None, None)]
     for seed in range(2):
@@ -96,6 +96,15 @@ def test_a_row_for_each_model_and_seed_and_a_stopped_run_goes_on(raw, models, ca
     BertModel(BertConfig(**shape), add_pooling_layer=False).save_pretrained(models / "model-002M")
     checkpoints.run(**options)
     assert len(measured) == 6, "other weights under the old name are measured anew"
+
+
+def test_without_a_rate_each_model_is_tuned_at_both(raw, models):
+    table, meta = checkpoints.run(folder=str(models), raw=str(raw), seeds=1, epochs=1)
+    networks = table.dropna(subset=["seed"])
+    assert networks.groupby("lr")["model"].apply(list).to_dict() == {
+        rate: [probe.RANDOM, "model-002M", "model-010M"] for rate in checkpoints.RATES
+    }
+    assert meta["lr"] == "each of them"
 
 
 def test_what_is_whole_counts_after_an_interruption(raw, models, monkeypatch, capsys):

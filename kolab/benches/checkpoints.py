@@ -26,6 +26,7 @@ from kolab.metrics import macro_f1
 from kolab.model import load_encoder
 
 DONE = "checkpoints.jsonl"
+RATES = (2e-4, 4e-4)  # which is better depends on how far the pre-training has come
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9}
 _NAME = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)([KMB]?)$", re.IGNORECASE)
 
@@ -37,15 +38,16 @@ def run(
     raw: str | None = None,
     seeds: int = 3,
     epochs: int = 4,
-    lr: float = 4e-4,
+    lr: float = 0.0,
 ) -> tuple[pd.DataFrame, dict]:
-    """Macro-F1 on the film probe by tokens of pre-training: one row a model and seed, one for the bag of n-grams.
+    """Macro-F1 on the film probe by tokens of pre-training: one row a model, rate and seed, one for the bag of n-grams.
 
     folder: holds the saved encoders, named after their tokens (`model-017M`). raw: the raw film reviews as parquet
     (default: the environment's KOLAB_NSMC_RAW; `kolab fetch nsmc --raw` makes one). seeds: fine-tunings of each model.
-    quick: a look at whether it runs: 60 rows, one seed, one epoch, nothing kept.
+    lr: the fine-tuning's rate; 0 stands for each of RATES.
+    quick: a look at whether it runs: 60 rows, one seed, one epoch, one rate, nothing kept.
 
-    Columns: model, tokens (missing for the bag), seed (likewise), macro_f1, accuracy, seconds.
+    Columns: model, tokens, seed and lr (missing for the bag), macro_f1, accuracy, seconds.
     """
     raw = raw or os.environ.get("KOLAB_NSMC_RAW")
     if folder is None or not raw:
@@ -55,34 +57,38 @@ def run(
     models = saved_models(folder)
     data = probe.film_probe(raw)
     if quick:
-        seeds, epochs = 1, 1
+        seeds, epochs, lr = 1, 1, lr or RATES[0]
         data = DatasetDict({name: part.select(range(60)) for name, part in data.items()})
-    settings = {"epochs": epochs, "lr": lr}
-    ledger = Ledger(None if quick else Path(folder) / DONE, settings)
-    plan = [(None, probe.BAG, None, None)]
+    rates = (lr,) if lr else RATES
+    ledger = Ledger(None if quick else Path(folder) / DONE, {"epochs": epochs})
+    plan = [(None, probe.BAG, None, None, None)]
     for seed in range(seeds):
-        plan.append((models[max(models)], probe.RANDOM, 0, seed))
-        plan += [(path, path.name, tokens, seed) for tokens, path in models.items()]
+        for rate in rates:
+            plan.append((models[max(models)], probe.RANDOM, 0, seed, rate))
+            plan += [(path, path.name, tokens, seed, rate) for tokens, path in models.items()]
+    rows = []
     try:
-        for path, name, tokens, seed in plan:
+        for path, name, tokens, seed, rate in plan:
             # Other weights under the same name are another model.
             digest = path and checkpoint.sha256(path / "model.safetensors")
-            key = {"model": name, "tokens": tokens, "seed": seed, "weights": digest}
-            row = ledger.get(key, functools.partial(_row, path, name, tokens, seed, data, settings))
-            seeded = "" if seed is None else f"seed {seed}"
-            print(f"{seeded:7} {name:30} {row['macro_f1']:.3f}  {row['seconds']:5.0f} s", flush=True)
+            key = {"model": name, "tokens": tokens, "seed": seed, "lr": rate, "weights": digest}
+            score = ledger.get(key, functools.partial(_score, path, tokens, seed, data, epochs, rate))
+            rows.append({"model": name, "tokens": tokens, "seed": seed, "lr": rate} | score)
+            seeded = "" if seed is None else f"seed {seed}  {rate:g}"
+            print(f"{seeded:15} {name:30} {score['macro_f1']:.3f}  {score['seconds']:5.0f} s", flush=True)
     except KeyboardInterrupt:
-        if not ledger.rows:
+        if not rows:
             raise
         print("Stopped: what is whole counts, and the next run goes on from here.")
     meta = {
         "data": f"film probe: {probe.TRAIN_ROWS} rows to train on, {probe.TEST_ROWS} to test, three classes, balanced, "
         "of films that pre-training never saw",
-        "seeds": seeds, "epochs": epochs, "lr": lr, "batch_size": 32, "pooling": "mean",
+        "seeds": seeds, "epochs": epochs, "lr": "each of them" if rates[1:] else lr,
+        "batch_size": 32, "pooling": "mean",
         "models": "saved in one pre-training; tokens = 0 is the same network with random weights",
         "bag": f"character n-grams within words, {probe.GRID}, tuned by 3-fold cross-validation on the training part",
     }  # fmt: skip
-    return pd.DataFrame(ledger.rows), meta
+    return pd.DataFrame(rows), meta
 
 
 def tokens_of(name: str) -> int | None:
@@ -114,16 +120,18 @@ def saved_models(folder: str | Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def _row(path: Path | None, name: str, tokens: int | None, seed: int | None, data, settings: dict) -> dict:
+def _score(
+    path: Path | None, tokens: int | None, seed: int | None, data, epochs: int, lr: float | None
+) -> dict:
     """One fine-tuning (or the bag), scored."""
     start = time.perf_counter()
     if path is None:
         found = probe.bag_of_ngrams(data["train"]["text"], data["train"]["label"], data["test"]["text"])
     else:
         network, tokenizer = load_encoder(path, pretrained=tokens != 0, seed=seed)
-        found = probe._fine_tuned(network, tokenizer, data, seed, **settings)
+        found = probe._fine_tuned(network, tokenizer, data, seed, epochs, lr)
     labels = data["test"]["label"][:]
     return {
-        "model": name, "tokens": tokens, "seed": seed, "macro_f1": round(macro_f1(found, labels), 4),
-        "accuracy": round(float((found == labels).mean()), 4), "seconds": round(time.perf_counter() - start, 1),
+        "macro_f1": round(macro_f1(found, labels), 4), "accuracy": round(float((found == labels).mean()), 4),
+        "seconds": round(time.perf_counter() - start, 1),
     }  # fmt: skip

@@ -161,6 +161,10 @@ def _tuned(
     for setting in settings:
         key = {"tuning": task, "model": model, "epochs": setting[0], "lr": setting[1]}
         found[setting] = ledger.get(key, functools.partial(measure, setting))["f1"]
+        print(
+            f"tuning  {task:13} {model:30} {found[setting]:.3f}  {setting[0]} epochs at {setting[1]:g}",
+            flush=True,
+        )
     return max(found, key=found.get)
 
 
