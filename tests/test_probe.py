@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer, BertConfig, BertModel
 
+from kolab import film_probe
 from kolab.benches import probe
 from kolab.cli import main
 from kolab.corpus import held_out
@@ -35,7 +36,7 @@ def raw(tmp_path_factory):
 
 
 def test_rows_are_balanced_held_out_and_never_twice(raw):
-    data = probe.film_probe(raw, train=31, test=20)
+    data = film_probe.film_probe(raw, train=31, test=20)
     assert [np.bincount(data[name]["label"]).tolist() for name in ("train", "test")] == [
         [11, 10, 10],
         [7, 7, 6],
@@ -45,14 +46,14 @@ def test_rows_are_balanced_held_out_and_never_twice(raw):
     ratings = pd.read_parquet(raw).dropna().groupby("text")["rating"].apply(set)
     for name in ("train", "test"):
         for row in data[name]:
-            allowed = list(probe.RATINGS.values())[row["label"]]
+            allowed = list(film_probe.RATINGS.values())[row["label"]]
             assert ratings[row["text"]] & set(allowed)
-    again = probe.film_probe(raw, train=31, test=20)
+    again = film_probe.film_probe(raw, train=31, test=20)
     assert list(again["train"]["text"]) == list(data["train"]["text"])
 
 
 def test_the_two_class_task_learns_from_the_films_that_pretraining_saw(raw):
-    data = probe.two_class_task(raw, 21, test=20)
+    data = film_probe.two_class_task(raw, 21, test=20)
     assert [np.bincount(data[name]["label"]).tolist() for name in ("train", "test")] == [[11, 10], [10, 10]]
     assert all(text.startswith("보통") for text in data["train"]["text"])
     assert all(text.startswith("숨은") for text in data["test"]["text"])
@@ -61,12 +62,12 @@ def test_the_two_class_task_learns_from_the_films_that_pretraining_saw(raw):
 def test_a_file_that_is_no_raw_corpus_is_named(raw, tmp_path, monkeypatch):
     monkeypatch.delenv("KOLAB_NSMC_RAW", raising=False)
     with pytest.raises(DataError, match="bad .* 1,176 are needed"):
-        probe.film_probe(raw)
+        film_probe.film_probe(raw)
     pd.DataFrame({"text": ["글"]}).to_parquet(tmp_path / "other.parquet")
     (tmp_path / "torn.parquet").write_bytes(b"PAR1")
     for name in ("none.parquet", "other.parquet", "torn.parquet"):
         with pytest.raises(DataError, match=f"{name} cannot be read as the raw film reviews"):
-            probe.film_probe(tmp_path / name)
+            film_probe.film_probe(tmp_path / name)
     with pytest.raises(ConfigError, match="seeds is 0"):
         probe.run(seeds=0)
     with pytest.raises(ConfigError, match="two-classes needs the raw corpus"):
