@@ -23,6 +23,7 @@ import pandas as pd
 import psutil
 import torch
 
+from kolab import heap
 from kolab.errors import ConfigError, DataError
 
 LIBRARIES = ("torch", "transformers", "datasets", "accelerate", "peft", "tokenizers", "numpy")
@@ -117,9 +118,10 @@ def peak_memory(interval: float = 0.002) -> Iterator[PeakMemory]:
     """The most memory a block takes on top of what is in use at its start.
 
     On a GPU this is what torch's allocator counts, to the byte. On a CPU a thread reads the size of the process every
-    `interval` seconds: short peaks can slip through, and memory the process already held but did not use is not seen,
-    so the first run of a block shows more than the second. Pages of files (libraries, weights that are mapped) do not
-    count where the system tells them apart: it takes them back and reads them again as it likes.
+    `interval` seconds: short peaks can slip through. Memory that the process held without using it would not be seen;
+    with glibc it is handed back first, elsewhere the first run of a block shows more than the second. Pages of files
+    (libraries, weights that are mapped) do not count where the system tells them apart: it takes them back and reads
+    them again as it likes.
     """
     gc.collect()
     memory = PeakMemory()
@@ -133,6 +135,7 @@ def peak_memory(interval: float = 0.002) -> Iterator[PeakMemory]:
             _wait()
             memory.bytes = torch.cuda.max_memory_allocated() - before
         return
+    heap.give_back()  # after a kl.fit there may be much of it (kolab/heap.py)
     process, done = psutil.Process(), threading.Event()
 
     def in_use() -> int:
