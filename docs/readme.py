@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Studies that the README shows: name → title. The others are for the lessons (`kolab results` lists all).
 TABLES: dict[str, str] = {
+    "probe": "What kolab-mini is worth: beside the same network with random weights, and a bag of n-grams",
     "pooling": "Which pooling and head, on the bundled reviews",
     "loop": "How long an epoch takes: six loops taking turns, and their bare steps",
     "loop_profile": "Where the time of a training step goes",
