@@ -131,6 +131,11 @@ def test_it_does_so_whatever_is_drawn(id, number):
         fails_with_its_own_diagnosis(id, number)
 
 
+def test_marks_side_by_side_by_chance_do_not_hide_that_words_are_torn(monkeypatch):
+    monkeypatch.setenv("KOLAB_CHECK_SEED", "629509")
+    fails_with_its_own_diagnosis("10.4", 0)
+
+
 @pytest.mark.parametrize("id", EXERCISES)
 def test_diagnoses_tell_mistakes_apart(id):
     assert len({w.diagnosis for w in EXERCISES[id].wrong}) >= 3, (
